@@ -3,30 +3,20 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 from pathlib import Path as FilePath
 
-from emulator.errors import UsageError, read_text
-from emulator.network import jitter as jitters
+from emulator.errors import UsageError
 from emulator.network import protocol as protocols
 from emulator.network import schema
-from emulator.network.graph import Edge, Graph
 from emulator.network.loss import Loss
 from emulator.network.model import Host, Network, Nic, Path, Plan
 from emulator.network.slow_start import Segment, SlowStart
-from emulator.network.topology import FatTree, Flat, Racks, Regions, Topology, Torus
-from emulator.units import parse_time
-
-# Their parameters are the fields of the section, in this order.
-_JITTERS: dict[str, Callable[..., jitters.Jitter]] = {
-    "constant": jitters.Constant, "uniform": jitters.Uniform, "normal": jitters.Normal,
-    "exponential": jitters.Exponential, "pareto": jitters.Pareto,
-}  # fmt: skip
+from emulator.network.topology_sections import RegionsSection
 
 
 def plan(file: schema.NetworkFile, name: str, folder: FilePath | None = None) -> Plan:
     """Turn a checked file into a plan; `folder` is where files that it mentions are looked for."""
-    explicit = isinstance(file.topology, schema.LinksSection)
+    explicit = file.topology.explicit
     hosts = _hosts(file)
     unlimited = any(0.0 in (host.nic.egress_beta, host.nic.ingress_beta) for host in hosts)
     if file.link.bandwidth is None and unlimited and not explicit:
@@ -46,8 +36,8 @@ def plan(file: schema.NetworkFile, name: str, folder: FilePath | None = None) ->
         placement=file.hosts.placement,
         alpha=file.link.latency,
         beta=file.link.bandwidth or 0.0,
-        topology=_topology(file, hosts),
-        jitter=_jitter(file.jitter, folder),
+        topology=file.topology.topology(lambda: _common_card(file, hosts)),
+        jitter=None if file.jitter is None else file.jitter.jitter(folder),
         loss=None if file.loss is None else Loss(**file.loss.model_dump(exclude={"on"})),
         jitter_everywhere=file.jitter is None or file.jitter.on == "every path",
         loss_everywhere=file.loss is None or file.loss.on == "every path",
@@ -122,11 +112,10 @@ def _host(file: schema.NetworkFile, entry: schema.HostSection, name: str) -> Hos
         gap=_first(own.gap, common.gap, 0.0),
         latency=_first(own.latency, common.latency, 0.0),
     )
-    kind = file.topology.kind
     for field, legal in (("rack", "racks"), ("region", "regions")):
-        if getattr(entry, field) is not None and kind != legal:
-            raise UsageError(f"host.{field}: {getattr(entry, field)!r} needs topology.kind {legal!r}, got {kind!r}")
-    if isinstance(file.topology, schema.RegionsSection) and entry.region not in (None, *file.topology.names):
+        if (given := getattr(entry, field)) is not None and field != file.topology.named_by:
+            raise UsageError(f"host.{field}: {given!r} needs topology.kind {legal!r}, got {file.topology.kind!r}")
+    if isinstance(file.topology, RegionsSection) and entry.region not in (None, *file.topology.names):
         raise UsageError(f"host.region: {entry.region!r} is not a region: legal are {', '.join(file.topology.names)}")
     return Host(
         name=name,
@@ -142,28 +131,6 @@ def _first(*values: float | None) -> float:
     return next(value for value in values if value is not None)
 
 
-def _topology(file: schema.NetworkFile, hosts: tuple[Host, ...]) -> Topology:
-    section = file.topology
-    match section:
-        case schema.RacksSection():
-            if (section.uplink is None) == (section.oversubscription is None):
-                raise UsageError(
-                    "topology.uplink: racks need either uplink (a bandwidth) or oversubscription (a factor), not "
-                    f"{'both' if section.uplink else 'none'}: write e.g. oversubscription = 4"
-                )
-            oversubscription = section.oversubscription or 0.0
-            return Racks(section.hosts_per_rack, section.uplink or 0.0, section.uplink_latency, oversubscription)
-        case schema.FatTreeSection():
-            return FatTree(section.radix or 0, section.bandwidth or _common_card(file, hosts), section.hop_latency)
-        case schema.TorusSection():
-            return Torus(section.dimensions, section.bandwidth or _common_card(file, hosts), section.hop_latency)
-        case schema.RegionsSection():
-            return _regions(section)
-        case schema.LinksSection():
-            return _graph(section)
-    return Flat()
-
-
 def _common_card(file: schema.NetworkFile, hosts: tuple[Host, ...]) -> float:
     """Give the seconds per byte of an ordinary host's card: what links between switches have if nothing is said."""
     common = max(_first(file.nic.egress, file.nic.bandwidth, 0.0), file.link.bandwidth or 0.0)
@@ -174,58 +141,3 @@ def _common_card(file: schema.NetworkFile, hosts: tuple[Host, ...]) -> float:
             'e.g. bandwidth = "10 Gbit/s"'
         )
     return cards.pop()
-
-
-def _regions(section: schema.RegionsSection) -> Regions:
-    count = len(section.names)
-    if len(set(section.names)) < count:
-        raise UsageError(f"topology.names: the regions {', '.join(section.names)} must differ")
-    _check_square("latency", section.latency, count)
-    if isinstance(section.bandwidth, tuple):
-        _check_square("bandwidth", section.bandwidth, count)
-        beta = tuple(tuple(0.0 if cell == "-" else float(cell) for cell in row) for row in section.bandwidth)
-    else:
-        beta = ((section.bandwidth or 0.0,) * count,) * count
-    return Regions(section.names, section.latency, beta)
-
-
-def _check_square(field: str, matrix: tuple[tuple[object, ...], ...], count: int) -> None:
-    lengths = [len(row) for row in matrix]
-    if lengths != [count] * count:
-        raise UsageError(
-            f"topology.{field}: {count} regions need {count} rows of {count} values, got rows of {lengths}"
-        )
-
-
-def _graph(section: schema.LinksSection) -> Graph:
-    edges = []
-    for link in section.links:
-        one, other = link.between
-        if one == other:
-            raise UsageError(f"topology.links.between: a link joins two different nodes, got {one!r} twice")
-        edges.append(Edge(one, other, link.latency, link.bandwidth))
-        if not link.one_way:
-            edges.append(Edge(other, one, link.latency, link.bandwidth))
-    return Graph(tuple(edges))
-
-
-def _jitter(section: schema.JitterSection | None, folder: FilePath | None) -> jitters.Jitter | None:
-    if section is None:
-        return None
-    if isinstance(section, schema.EmpiricalSection):
-        return jitters.Empirical(_measured(section, folder))
-    if isinstance(section, schema.UniformSection) and section.high < section.low:
-        raise UsageError(f"jitter.high must not be below jitter.low, got {section.high} and {section.low} s")
-    return _JITTERS[section.distribution](*section.model_dump(exclude={"distribution", "on"}).values())
-
-
-def _measured(section: schema.EmpiricalSection, folder: FilePath | None) -> tuple[float, ...]:
-    """Give the values of an empirical distribution in rising order."""
-    values = section.values
-    if section.file is not None:
-        path = (folder or FilePath()) / section.file
-        lines = read_text(path, f"jitter.file: {section.file!r}").split("\n")
-        values = (*values, *(parse_time(line) for line in map(str.strip, lines) if line))
-    if not values:
-        raise UsageError('jitter.values: at least one measured value is needed: write e.g. values = ["1 us", "9 us"]')
-    return tuple(sorted(values))

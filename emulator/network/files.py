@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from textwrap import shorten
-from typing import Any
+from typing import Any, get_args
 
 from emulator.errors import UsageError, read_text
 from emulator.network.model import Network
@@ -82,12 +82,21 @@ _RULES = {
 }
 
 
+def _tags() -> set[str]:
+    """The names of the kinds of topologies and distributions."""
+    from emulator.network.schema import JitterSection
+    from emulator.network.topology_sections import TopologySection
+
+    kinds = [kind for union in (TopologySection, JitterSection) for kind in get_args(get_args(union)[0])]
+    fields = [kind.model_fields.get("kind") or kind.model_fields["distribution"] for kind in kinds]
+    return {get_args(field.annotation)[0] for field in fields}
+
+
 def first_error(errors: list[Any]) -> str:
     """Word the first of pydantic's errors as field, rule, value."""
     error = errors[0]
     # Positions in a union carry the chosen alternative in their path: it is no field of the file.
-    tags = {"flat", "racks", "fat-tree", "torus", "regions", "links"}
-    tags |= {"constant", "uniform", "normal", "exponential", "pareto", "empirical"}
+    tags = _tags()
     parts: list[str] = []
     for position, part in enumerate(error["loc"]):
         if isinstance(part, int):

@@ -6,59 +6,16 @@ documentation: `docs/networks.md` lists them.
 
 from __future__ import annotations
 
-import difflib
-from typing import Annotated, Any, ClassVar, Literal
+from pathlib import Path
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import Field
 
-from emulator.errors import UsageError
-from emulator.units import parse_fraction, parse_rate, parse_size, parse_time
-
-
-def _beta(value: Any) -> float:
-    return 1 / parse_rate(value)
-
-
-def _share_below_one(text: str | float) -> float:
-    share = parse_fraction(text)
-    if share == 1:
-        raise UsageError(f"must lie from 0 % to below 100 %, got {text!r}: write e.g. '1.5 %'")
-    return share
-
-
-def _bytes(text: str | int) -> int:
-    size = parse_size(str(text))
-    if size < 1:
-        raise UsageError(f"must be at least 1 byte, got {text!r}: write e.g. '1460'")
-    return size
-
-
-Seconds = Annotated[float, BeforeValidator(parse_time)]
-Beta = Annotated[float, BeforeValidator(_beta)]
-Share = Annotated[float, BeforeValidator(_share_below_one)]
-Bytes = Annotated[int, BeforeValidator(_bytes)]
-Factor = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1, strict=True)]
-Where = Literal["every path", "shared links"]
-
-
-class Section(BaseModel):
-    """A table of a network file or of a design sheet: unknown fields are refused with a suggestion."""
-
-    # One validator is built, of the whole file: one per table would take a tenth of a second.
-    model_config = ConfigDict(frozen=True, defer_build=True)
-    holds: ClassVar[str] = "field"
-
-    @model_validator(mode="before")
-    @classmethod
-    def _know_every_field(cls, values: Any) -> Any:
-        legal = [field.alias or name for name, field in cls.model_fields.items()]
-        for name in values if isinstance(values, dict) else ():
-            if name not in legal:
-                near = difflib.get_close_matches(name, legal, n=1)
-                hint = f"did you mean {near[0]!r}?" if near else "remove it."
-                raise UsageError(f"there is no {cls.holds} {name!r} here: {hint} Legal: {', '.join(legal)}")
-        return values
+from emulator.errors import UsageError, read_text
+from emulator.network import jitter as jitters
+from emulator.network.fields import Beta, Bytes, Count, Factor, Seconds, Section, Share
+from emulator.network.topology_sections import FlatSection, TopologySection
+from emulator.units import parse_time
 
 
 class SegmentSection(Section):
@@ -121,122 +78,80 @@ class HostSection(NicSection):
     region: str | None = Field(default=None, description="topology regions: the region that it stands in")
 
 
-class FlatSection(Section):
-    """One ideal switch."""
-
-    kind: Literal["flat"] = Field(description="one ideal switch")
-
-
-class RacksSection(Section):
-    """Racks that share an uplink and a downlink each."""
-
-    kind: Literal["racks"] = Field(description="racks of hosts under one core")
-    hosts_per_rack: Count = Field(default=4, description="consecutive hosts in a rack")
-    uplink: Beta | None = Field(default=None, description="bandwidth of a rack's uplink and of its downlink")
-    oversubscription: Factor | None = Field(
-        default=None, description="instead of uplink: the rack's cards together over its uplink"
-    )
-    uplink_latency: Seconds = Field(default=0.0, description="added on the way to another rack")
-
-
-class FatTreeSection(Section):
-    """A three-level fat tree."""
-
-    kind: Literal["fat-tree"] = Field(description="a three-level fat tree with full bisection")
-    radix: Annotated[int, Field(ge=2, multiple_of=2, strict=True)] | None = Field(
-        default=None, description="ports of a switch, even; default: the fewest that have room"
-    )
-    bandwidth: Beta | None = Field(default=None, description="of a link between switches; default: the card's")
-    hop_latency: Seconds = Field(default=0.0, description="added for each link between switches")
-
-
-class TorusSection(Section):
-    """A grid of hosts that wraps around."""
-
-    kind: Literal["torus"] = Field(description="a grid of hosts that wraps around")
-    dimensions: tuple[Count, ...] = Field(default=(), description="hosts in each direction; default: squarest grid")
-    bandwidth: Beta | None = Field(default=None, description="of a link between neighbours; default: the card's")
-    hop_latency: Seconds = Field(default=0.0, description="added for each hop after the first")
-
-
-class RegionsSection(Section):
-    """Regions with a matrix of latencies."""
-
-    kind: Literal["regions"] = Field(description="regions with a matrix of latencies")
-    names: Annotated[tuple[str, ...], Field(min_length=1)] = Field(description="the regions, in the matrix's order")
-    latency: tuple[tuple[Seconds, ...], ...] = Field(description="one way, from row to column; added to link.latency")
-    bandwidth: Beta | tuple[tuple[Beta | Literal["-"], ...], ...] | None = Field(
-        default=None, description='of the pipe that two regions share, one for all or a matrix with "-" for none'
-    )
-
-
-class EdgeSection(Section):
-    """One link of an explicit topology."""
-
-    between: tuple[str, str] = Field(description="two hosts or switches")
-    latency: Seconds = Field(default=0.0, description="one way")
-    bandwidth: Beta = Field(description="in each direction, shared by all who cross it")
-    one_way: bool = Field(default=False, description="from the first to the second only")
-
-
-class LinksSection(Section):
-    """Explicit links; the way of least latency is taken."""
-
-    kind: Literal["links"] = Field(description="an explicit list of links")
-    links: Annotated[tuple[EdgeSection, ...], Field(min_length=1)] = Field(description="the links")
-
-
-TopologySection = Annotated[
-    FlatSection | RacksSection | FatTreeSection | TorusSection | RegionsSection | LinksSection,
-    Field(discriminator="kind"),
-]
-
-
 class Variation(Section):
     """What differs from message to message, and where."""
 
-    on: Where = Field(default="every path", description='"every path" between hosts, or only across "shared links"')
+    on: Literal["every path", "shared links"] = Field(
+        default="every path", description='"every path" between hosts, or only across "shared links"'
+    )
 
 
-class ConstantSection(Variation):
+class Distribution(Variation):
+    """A distribution of the latency that is added to a message."""
+
+    distribution: str
+
+    def jitter(self, folder: Path | None) -> jitters.Jitter:
+        """The jitter that is meant; a file that it names is looked for in `folder`."""
+        raise NotImplementedError
+
+
+class ConstantSection(Distribution):
     """The same for every message."""
 
     distribution: Literal["constant"]
     value: Seconds = Field(description="added to every message")
 
+    def jitter(self, folder: Path | None) -> jitters.Jitter:
+        return jitters.Constant(self.value)
 
-class UniformSection(Variation):
+
+class UniformSection(Distribution):
     """Equally likely between two ends."""
 
     distribution: Literal["uniform"]
     low: Seconds = Field(default=0.0, description="least")
     high: Seconds = Field(description="most; not below low")
 
+    def jitter(self, folder: Path | None) -> jitters.Jitter:
+        if self.high < self.low:
+            raise UsageError(f"jitter.high must not be below jitter.low, got {self.high} and {self.low} s")
+        return jitters.Uniform(self.low, self.high)
 
-class NormalSection(Variation):
+
+class NormalSection(Distribution):
     """Normal, cut off at zero."""
 
     distribution: Literal["normal"]
     mean: Seconds = Field(default=0.0, description="before it is cut off at zero")
     deviation: Seconds = Field(description="standard deviation, before it is cut off at zero")
 
+    def jitter(self, folder: Path | None) -> jitters.Jitter:
+        return jitters.Normal(self.mean, self.deviation)
 
-class ExponentialSection(Variation):
+
+class ExponentialSection(Distribution):
     """Exponential."""
 
     distribution: Literal["exponential"]
     mean: Seconds = Field(description="mean")
 
+    def jitter(self, folder: Path | None) -> jitters.Jitter:
+        return jitters.Exponential(self.mean)
 
-class ParetoSection(Variation):
+
+class ParetoSection(Distribution):
     """Pareto with its origin at zero: a heavy tail."""
 
     distribution: Literal["pareto"]
     scale: Seconds = Field(description="the mean is scale / (shape - 1)")
     shape: Factor = Field(default=3.0, description="smaller is heavier; no mean at 1 or below")
 
+    def jitter(self, folder: Path | None) -> jitters.Jitter:
+        return jitters.Pareto(self.scale, self.shape)
 
-class EmpiricalSection(Variation):
+
+class EmpiricalSection(Distribution):
     """Measured values, drawn with interpolation."""
 
     distribution: Literal["empirical"]
@@ -244,6 +159,17 @@ class EmpiricalSection(Variation):
     file: str | None = Field(
         default=None, description="instead of values: a text file, one value with its unit per line"
     )
+
+    def jitter(self, folder: Path | None) -> jitters.Jitter:
+        values = self.values
+        if self.file is not None:
+            lines = read_text((folder or Path()) / self.file, f"jitter.file: {self.file!r}").split("\n")
+            values = (*values, *(parse_time(line) for line in map(str.strip, lines) if line))
+        if not values:
+            raise UsageError(
+                'jitter.values: at least one measured value is needed: write e.g. values = ["1 us", "9 us"]'
+            )
+        return jitters.Empirical(tuple(sorted(values)))
 
 
 JitterSection = Annotated[

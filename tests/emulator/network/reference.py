@@ -7,25 +7,26 @@ from typing import Any, get_args
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from emulator.network import schema
+from emulator.network import schema, topology_sections
+from emulator.network.fields import Section
 from emulator.units import parse_time
 
 
-def _alternatives(union: Any) -> list[type[schema.Section]]:
+def _alternatives(union: Any) -> list[type[Section]]:
     """List the models of a tagged union (``Annotated[A | B, Field(...)]``)."""
     return list(get_args(get_args(union)[0]))
 
 
 # Heading in the file, and the models that may stand under it.
-_SECTIONS: list[tuple[str, list[type[schema.Section]]]] = [
+_SECTIONS: list[tuple[str, list[type[Section]]]] = [
     ("top level", [schema.NetworkFile]),
     ("[link]", [schema.LinkSection]),
     ("[nic]", [schema.NicSection]),
     ("[loopback]", [schema.LoopbackSection]),
     ("[hosts]", [schema.HostsSection]),
     ("[[host]]", [schema.HostSection]),
-    ("[topology]", _alternatives(schema.TopologySection)),
-    ("topology.links", [schema.EdgeSection]),
+    ("[topology]", _alternatives(topology_sections.TopologySection)),
+    ("topology.links", [topology_sections.EdgeSection]),
     ("[jitter]", _alternatives(schema.JitterSection)),
     ("[loss]", [schema.LossSection]),
     ("[[link.segment]]", [schema.SegmentSection]),
@@ -64,7 +65,7 @@ def _default(field: FieldInfo) -> str:
     default = field.default
     if default is PydanticUndefined:
         return "required"
-    if default is None or default == "" or default == () or isinstance(default, schema.Section):
+    if default is None or default == "" or default == () or isinstance(default, Section):
         return "-"
     if isinstance(default, bool):
         return str(default).lower()
