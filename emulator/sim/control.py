@@ -18,7 +18,7 @@ from emulator.comm.members import Members
 from emulator.core.operations import Operation
 from emulator.errors import UsageError
 from emulator.sim.engine import SimulatedEngine
-from emulator.sim.fault_tolerance import PROCESS_FAILED, REVOKED, FaultTolerance
+from emulator.sim.fault_tolerance import FaultTolerance
 from emulator.sim.groups import SimulatedGroup
 
 Combine = Callable[[list[Any]], Any]
@@ -59,9 +59,9 @@ class ControlCollective(Operation):
             return True
         first = self.entered[0][1]
         if self._shared.revoked:
-            self.error = REVOKED
+            self.error = MPI.ERR_REVOKED
         elif first.dead and not first.dead.isdisjoint(self.missing):
-            self.error = PROCESS_FAILED
+            self.error = MPI.ERR_PROC_FAILED
         return self.error != 0
 
 

@@ -18,9 +18,6 @@ from emulator.core.operations import Operation
 from emulator.sim.failures import Failures
 from emulator.sim.groups import SimulatedGroup
 
-PROCESS_FAILED: int = getattr(MPI, "ERR_PROC_FAILED", MPI.ERR_OTHER)
-REVOKED: int = getattr(MPI, "ERR_REVOKED", MPI.ERR_OTHER)
-
 
 class SurvivorCall(Operation):
     """A collective call of those members of a communicator that live.
@@ -156,7 +153,7 @@ class FaultTolerance:
         dead, costs = set(self._known()), self._failures.costs
         call.result = reduce(and_, (value for value, _ in call.values.values()))
         if any(dead - known for rank, (_, known) in call.values.items() if rank not in dead):
-            call.error = PROCESS_FAILED
+            call.error = MPI.ERR_PROC_FAILED
         return costs.agree_s if dead else costs.calm_agree_s
 
     def Agree(self, flag: int) -> int:

@@ -259,6 +259,4 @@ def _reap(sends: deque[tuple[MPI.Request, Any]]) -> None:
         sends.popleft()
 
 
-_DEATHS = {
-    getattr(MPI, name) for name in ("ERR_PROC_FAILED", "ERR_PROC_FAILED_PENDING", "ERR_REVOKED") if hasattr(MPI, name)
-}
+_DEATHS = {MPI.ERR_PROC_FAILED, MPI.ERR_PROC_FAILED_PENDING, MPI.ERR_REVOKED}

@@ -36,8 +36,10 @@ from faults.platform import LOCAL, Clock
 WORK_COMMS, RENEWED_WORK_COMMS = 24, 4  # a new group is built while all ranks wait for it
 _PER_WORD = 26  # ranks per agreed int, of whose 31 bits beside the sign five are the head
 _HEAR_S = 0.02  # longest wait for the runtime to name the dead, when a revoked communicator says that there are some
-PROCESS_FAILED = getattr(MPI, "ERR_PROC_FAILED", MPI.ERR_OTHER)
-REVOKED = getattr(MPI, "ERR_REVOKED", MPI.ERR_OTHER)
+DEATHS = {MPI.ERR_PROC_FAILED, MPI.ERR_PROC_FAILED_PENDING}
+"""Classes of errors by which MPI tells of a dead rank."""
+OF_A_DEATH = DEATHS | {MPI.ERR_REVOKED}
+"""The same, and that by which a rank learns that others have given up what it waits for."""
 ANY = 0b111
 """The copies of a rank that has none and takes what the others have."""
 

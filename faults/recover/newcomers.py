@@ -29,7 +29,7 @@ from faults.recover import newcomer_start
 _SPAWN_S = 15.0  # some twenty times what it takes 16 ranks on 2 cores
 _BOOL, _STRING = 1, 3  # PMIX_BOOL, PMIX_STRING
 _OF_MPIRUN = ("OMPI_MCA_PREFIXES", "OMPI_MCA_num_procs", "OMPI_MCA_initial_wdir", "OMPI_MCA_cpu_type")
-_TOO_FEW = getattr(MPI, "ERR_SPAWN", MPI.ERR_OTHER)
+_TOO_FEW = MPI.ERR_SPAWN
 
 
 class _App(ctypes.Structure):  # pmix_app_t

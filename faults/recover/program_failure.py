@@ -21,7 +21,7 @@ from mpi4py import MPI
 
 from emulator.comm.compiled_classes import replace_methods
 from emulator.errors import UsageError
-from faults.agree.survivor_group import RecoveryFailed
+from faults.agree.survivor_group import OF_A_DEATH, RecoveryFailed
 from faults.platform import LOCAL, Executioner
 from faults.record import outcome
 from faults.record.journal import What
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     from faults.inject.drill_context import DrillContext
 
 _PATIENCE_S = 2.0
-_DEATHS = [
-    getattr(MPI, name) for name in ("ERR_PROC_FAILED", "ERR_PROC_FAILED_PENDING", "ERR_REVOKED") if hasattr(MPI, name)
-]
 _ENDED_WITHIN_S = 10.0  # by the launcher, after an Abort
 
 
@@ -185,7 +182,7 @@ def _in_drill() -> bool:
 
 def _means_a_death(error: MPI.Exception) -> bool:
     """Whether a rank has died, by the error or, where collectives raise others, by what is known."""
-    if error.Get_error_class() in _DEATHS:
+    if error.Get_error_class() in OF_A_DEATH:
         return True
     if error.Get_error_class() not in (MPI.ERR_OTHER, MPI.ERR_IN_STATUS):
         return False

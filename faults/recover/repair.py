@@ -134,7 +134,7 @@ class Repairing(Restoring):
             )
         if mine[0] != values[counts.argmax()]:
             end_corrupt(self.drill, self.step)
-        return _FoundByAll(survivor_group.PROCESS_FAILED)
+        return _FoundByAll(MPI.ERR_PROC_FAILED)
 
     def _hidden_death(self) -> MPI.Exception | None:
         """An error if this rank, at the end of its step, knows that the step failed.
@@ -146,13 +146,13 @@ class Repairing(Restoring):
         if self.place is None:
             return None
         if self._processes.revoked:
-            return MPI.Exception(survivor_group.REVOKED)
+            return MPI.Exception(MPI.ERR_REVOKED)
         if not self._processes.group.death_is_news():
             return None
         if self.comm.copes:
             self.comm.copes = False
             return None
-        return MPI.Exception(survivor_group.PROCESS_FAILED)
+        return MPI.Exception(MPI.ERR_PROC_FAILED)
 
     def _check_copy(self) -> None:
         """At the beginning make the copy of the state, and refuse a program that changes its state outside of steps.

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from mpi4py import MPI
 
-from faults.agree.survivor_group import PROCESS_FAILED, quiet, sleepy
+from faults.agree.survivor_group import quiet, sleepy
 from faults.platform import LOCAL, Timer
 from faults.record import outcome
 from faults.record.status_board import IN_STEPS, REBUILDS
@@ -167,7 +167,7 @@ def _check_alive(survivors: MPI.Intracomm) -> None:
     size = failed.Get_size()
     failed.Free()
     if size:
-        raise MPI.Exception(PROCESS_FAILED)
+        raise MPI.Exception(MPI.ERR_PROC_FAILED)
 
 
 def send_placement(comm: MPI.Intracomm, ranks: Iterable[int], message: dict[str, Any]) -> None:

@@ -6,10 +6,9 @@ import math
 
 from mpi4py import MPI
 
+from faults.agree.survivor_group import OF_A_DEATH
+
 TRIES, _TRIES_REVOKED, _TRIES_ELSEWHERE = 2, 4, 8
-_OF_DEATHS = {
-    getattr(MPI, name) for name in ("ERR_PROC_FAILED", "ERR_PROC_FAILED_PENDING", "ERR_REVOKED") if hasattr(MPI, name)
-}
 _OF_PROGRAMS = {
     MPI.ERR_ARG, MPI.ERR_BUFFER, MPI.ERR_COMM, MPI.ERR_COUNT, MPI.ERR_GROUP, MPI.ERR_OP, MPI.ERR_RANK, MPI.ERR_ROOT,
     MPI.ERR_TAG, MPI.ERR_TRUNCATE, MPI.ERR_TYPE,
@@ -25,7 +24,7 @@ def tries(error: MPI.Exception, death_is_news: bool, revoked: bool) -> float:
     death_is_news : a death is known that the ranks have not repaired yet
     revoked : another rank has given up the step, so that calls may fail with any error
     """
-    of_death = error.Get_error_class() in _OF_DEATHS
+    of_death = error.Get_error_class() in OF_A_DEATH
     if death_is_news or (of_death and revoked):
         return math.inf
     if of_death or error.Get_error_class() == MPI.ERR_REQUEST:  # of another communicator, MPI.COMM_WORLD say

@@ -8,12 +8,11 @@ from typing import Any
 from mpi4py import MPI
 
 from emulator.errors import UsageError
-from faults.agree.survivor_group import dead_ranks
+from faults.agree.survivor_group import DEATHS, dead_ranks
 from faults.record.status_board import NO_RANK
 from faults.recover.survivor_requests import Note, NotedRequest, RenamingParent, RenamingRequest
 from faults.recover.tag_ranges import BITS
 
-_DEATHS = [getattr(MPI, name) for name in ("ERR_PROC_FAILED", "ERR_PROC_FAILED_PENDING") if hasattr(MPI, name)]
 _ANY: int = MPI.ANY_SOURCE
 _ANY_TAG: int = MPI.ANY_TAG
 
@@ -97,7 +96,7 @@ class SurvivorMessages:
                 return call(*arguments)
             except MPI.Exception as error:
                 refusals += 1
-                strange = source == _ANY and error.Get_error_class() in _DEATHS and not self.failed()
+                strange = source == _ANY and error.Get_error_class() in DEATHS and not self.failed()
                 if not strange or refusals > self.parent.Get_size():
                     raise
 
