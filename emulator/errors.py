@@ -1,5 +1,6 @@
 """Errors that are no bug of this program: each is printed as one line and sets the exit status."""
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -65,4 +66,10 @@ def on_root(comm: Any, function: Callable[[], T]) -> T:
     return value
 
 
-NO_DIRECTORY = "a command needs a current directory, and this one has been removed: cd to one that exists"
+def check_directory() -> None:
+    """Raise a UsageError where the current directory has been removed."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        reason = "a command needs a current directory, and this one has been removed: cd to one that exists"
+        raise UsageError(reason) from None

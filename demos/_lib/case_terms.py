@@ -141,7 +141,7 @@ class _Measured:
 def _terms(run: Run, measured: _Measured, spread: float) -> tuple[dict[str, float], float | None]:
     """The terms of a step without jitter and loss, and the seconds that these add to it, where the network has any."""
     settles = _settles(measured.sheet)
-    meets = not settles and all(flow.pattern != "gossip" for flow in measured.sheet.communication)
+    meets = not settles and all(not flow.kind.graph for flow in measured.sheet.communication)
     many = Steps(skeletons.WARM_UP + (STRATIFIED if meets else INDEPENDENT), spread, run.seed, stratified=meets)
     few = Steps(skeletons.WARM_UP + 6, 0.0, run.seed)
 
@@ -162,7 +162,7 @@ def _terms(run: Run, measured: _Measured, spread: float) -> tuple[dict[str, floa
 def _settles(sheet: Sheet) -> bool:
     """Whether workers of parameter servers run ahead of each other: they do so as far as they may after some steps."""
     synchronous = sheet.consistency is None or sheet.consistency.model == "synchronous"
-    return not synchronous and any(flow.pattern == "parameter-server" for flow in sheet.communication)
+    return not synchronous and any(flow.kind.servers for flow in sheet.communication)
 
 
 def _ways(sheet: Sheet) -> dict[str, tuple[str, bool]]:
@@ -214,7 +214,7 @@ def price(sheet: Sheet, ranks: int, seed: int) -> tuple[dict[str, float], str]:
 def _step(made: skeletons.Skeleton, spread: float, ways: Ways, seed: int) -> float:
     """Seconds of a step: its exchanges one after another, or together where they meet at the same servers."""
     first, *others = made.exchanges
-    if others and all(one.flow.pattern == "parameter-server" and not one.waits for one in made.exchanges):
+    if others and all(one.flow.kind.servers and not one.waits for one in made.exchanges):
         return skeletons.expected(first, spread, seed, ways, others)
     return sum(skeletons.expected(one, spread if one.compute else 0.0, seed, ways) / one.between
                for one in made.exchanges)  # fmt: skip

@@ -40,7 +40,7 @@ def pattern_of(chosen: Design) -> str:
     UsageError
         No flow's pattern has a drill of that policy.
     """
-    names = ["ring" if flow.pattern == "all-reduce" else flow.pattern for flow in chosen.flows]
+    names = ["ring" if flow.kind.sums else flow.pattern for flow in chosen.flows]
     for name in names:
         if chosen.policy in CATALOGUE[name].policies:
             return name
@@ -83,7 +83,7 @@ def request_of(
     plan, policy = CATALOGUE[name], policies.of(chosen.policy)
     ranks = max(plan.least_ranks, min(most, nodes))
     deaths = sheet.fault_tolerance.survive if sheet.fault_tolerance else 1
-    spares = max(chosen.spares, deaths) if chosen.policy == "spare" else None
+    spares = max(chosen.spares, deaths) if policy.has_spares else None
     if plan.leader and policy.replicas > 1:
         if deaths >= policy.replicas:
             raise UsageError(f"fault_tolerance.survive is below the drill's {policy.replicas} replicas, got {deaths}")

@@ -8,9 +8,9 @@ import click
 
 from emulator import results
 from emulator.commands.foreign import of_this_version
-from emulator.errors import CannotWrite, UsageError
 from emulator.report import terminal
 from emulator.report.views import view
+from emulator.results.files import check_writable
 from emulator.run.console import make_console
 from emulator.run.options import OneLineCommand, sharing
 
@@ -26,12 +26,9 @@ def report(runs: tuple[Path, ...], full: bool, page: Path | None) -> None:
     if page is not None:
         from emulator.report import page as pages
 
-        try:
-            with of_this_version(*runs):
-                click.echo(f"written: {pages.write(page, found)}")
-        except CannotWrite as error:
-            reason = f"cannot write {error.path}: {error.reason}"
-            raise UsageError(f"{reason}; -o takes a file in a folder that exists and can be written") from None
+        check_writable(page, "-o")
+        with of_this_version(*runs):
+            click.echo(f"written: {pages.write(page, found)}")
         return
     console = make_console()
     for number, result in enumerate(found):

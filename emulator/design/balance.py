@@ -14,9 +14,6 @@ from emulator.design.model import Design, Facts, Flow
 
 Array = NDArray[np.float64]
 
-WAIT_FOR_ALL = {"all-reduce", "scatter-gather", "federated"}
-"""Patterns whose exchange ends when all nodes have taken part, whatever the consistency."""
-
 
 def task_seconds(facts: Facts, p: NDArray[np.int64]) -> Array:
     """Seconds of a node's tasks: as many as the fullest node has."""
@@ -73,7 +70,7 @@ def staleness(design: Design, p: NDArray[np.int64]) -> Array:
     if design.model == "asynchronous":
         return np.full(p.shape, np.inf)
     for flow in design.flows:
-        far = graphs.diameters(flow.graph, p) if flow.pattern == "gossip" else 1.0
+        far = graphs.diameters(flow.graph, p) if flow.kind.graph else 1.0
         steps = np.maximum(steps, design.steps_between() * far * flow.every)
     return steps - 1
 
@@ -84,13 +81,13 @@ def honest(facts: Facts, flows: Sequence[Flow], p: NDArray[np.int64]) -> NDArray
     LeBlanc, Zhang, Koutsoukos and Sundaram, "Resilient asymptotic consensus in robust networks" (2013).
     """
     needed = 2 * facts.job.liars + 1 if facts.job.liars else 0
-    fewest = [graphs.degrees(flow.graph, p) for flow in flows if flow.pattern == "gossip"]
+    fewest = [graphs.degrees(flow.graph, p) for flow in flows if flow.kind.graph]
     return np.all([each >= needed for each in fewest], axis=0) if fewest else np.ones(p.shape, dtype=bool)
 
 
 def wait(facts: Facts, design: Design, p: NDArray[np.int64]) -> Array:
     """Expected time until enough nodes are done with a step, over the mean time of one."""
-    waiting_for_all = [flow for flow in design.flows if flow.pattern in WAIT_FOR_ALL]  # whatever the bound
+    waiting_for_all = [flow for flow in design.flows if flow.kind.waits_for_all]  # whatever the bound
     if design.model == "asynchronous" and not waiting_for_all:
         return np.ones(p.shape)
     flows = waiting_for_all or design.flows
@@ -110,7 +107,8 @@ def knows_hosts(facts: Facts, design: Design) -> bool:
     """Whether `wait` has the speeds of unequal hosts in it: where nodes wait for a quorum, or for all at a barrier."""
     if facts.equal or design.pulls:
         return False
-    return bool(design.patterns & WAIT_FOR_ALL) or (design.model == "synchronous" and "gossip" not in design.patterns)
+    kinds, synchronous = design.kinds, design.model == "synchronous"
+    return any(kind.waits_for_all for kind in kinds) or (synchronous and not any(kind.graph for kind in kinds))
 
 
 def _tasks_repeated(facts: Facts, design: Design) -> bool:
@@ -125,7 +123,7 @@ def _repeats(facts: Facts, design: Design) -> bool:
 
 
 def _awaited(flow: Flow, p: NDArray[np.int64]) -> Array:
-    return graphs.awaited(flow.graph, p) if flow.pattern == "gossip" else p.astype(float)
+    return graphs.awaited(flow.graph, p) if flow.kind.graph else p.astype(float)
 
 
 @lru_cache(maxsize=512)

@@ -33,9 +33,9 @@ AUTO = ("ring", "rabenseifner", "recursive_doubling")
 
 
 def _reduced(facts: Facts, algorithm: str, p: Any, n: float) -> costs.Price:
-    """An all-reduce; only a ring's messages keep to the neighbour, and so to a host, a rack or a region but for one."""
+    """An all-reduce; messages that keep to a neighbour keep to its host, rack or region, all but one."""
     one = costs.price(algorithm, facts.alpha, facts.beta, facts.gamma, p, n)
-    return _sharing(facts, one, p, stays=algorithm == "ring")
+    return _sharing(facts, one, p, stays=costs.collective(algorithm).neighbours)
 
 
 def _sharing(
@@ -61,7 +61,7 @@ def volume(design: Design, flow: Flow, part: State | Task) -> float:
     """n of a flow's formula: the bytes that a node exchanges in one operation."""
     if isinstance(part, Task):
         return part.answer_bytes * flow.compression
-    if flow.pattern == "parameter-server":
+    if flow.kind.servers:
         return part.sparse * flow.compression
     if design.holder(part) == "shards":
         return part.activations * flow.compression
@@ -71,7 +71,7 @@ def volume(design: Design, flow: Flow, part: State | Task) -> float:
 def silent(facts: Facts, flow: Flow) -> bool:
     """Whether a state part has no messages of its own: tasks ask for it, and their answers are what travels."""
     part = facts.parts[flow.of]
-    if not isinstance(part, State) or part.activations or flow.pattern != "scatter-gather":
+    if not isinstance(part, State) or part.activations or not flow.kind.requests:
         return False
     return any(part.name in task.needs for task in facts.tasks)
 
@@ -83,7 +83,7 @@ def flow_price(facts: Facts, design: Design, flow: Flow, p: Any) -> costs.Price:
     terms = (facts.alpha, facts.beta, facts.gamma)
     if silent(facts, flow):
         return costs.Price(*([np.zeros(np.shape(p))] * 6))
-    if flow.pattern == "parameter-server":
+    if flow.kind.servers:
         compute = facts.slowdown(np.asarray(p), design.beside) * facts.job.t_comp / p
         options: dict[str, Any] = {"servers": flow.servers, "consistency": design.model, "replicas": design.replicas,
                    "sharing": facts.sharing}  # fmt: skip
@@ -92,11 +92,11 @@ def flow_price(facts: Facts, design: Design, flow: Flow, p: Any) -> costs.Price:
             found = _at_own_rates(facts, costs.price("parameter_server", *terms, p, n, **options), p, design.beside)
         meanwhile = compute if design.model != "synchronous" else 0.0
         return _sharing(facts, found, p, servers=flow.servers, meanwhile=meanwhile)
-    if flow.pattern == "gossip":
+    if flow.kind.graph:
         return _gossip_price(facts, design, flow, p, n)
-    if flow.pattern == "federated":
+    if flow.kind.rounds:
         return _sharing(facts, costs.price("federated", *terms, p, n, sharing=facts.sharing), p)
-    if flow.pattern == "scatter-gather":
+    if flow.kind.requests:
         request = part.request_bytes / n if isinstance(part, Task) and n else 0.0
         options = {"request": request}
         if isinstance(part, Task) and part.count > 1:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from emulator.design.choices import HURRIES, POLICIES
 from emulator.design.findings import Case, Finding
-from emulator.design.model import HURRY, Design
 from emulator.design.tables import State
 
 _Said = Iterator[tuple[str, str, str]]
@@ -22,7 +22,7 @@ def contradictions(case: Case) -> Iterator[Finding]:
 def _partition(case: Case) -> _Said:
     design, parts = case.design, case.facts.parts
     for flow in design.flows:
-        if flow.of in design.replicated and flow.pattern == "parameter-server":
+        if flow.of in design.replicated and flow.kind.servers:
             yield ("partition", f"{flow.of} is replicated on every node, but {flow.pattern} keeps it on servers",
                    f"leave {flow.of} out of replicated, or exchange it by another pattern")  # fmt: skip
     if design.split == "model" and not any(isinstance(p, State) and p.activations for p in parts.values()):
@@ -40,11 +40,10 @@ def _consistency(case: Case) -> _Said:
 
 def _coordination(case: Case) -> _Said:
     design = case.design
-    patterns = design.patterns
-    if design.data == "decentralized" and patterns <= {"parameter-server"} and design.servers == 1:
+    if design.data == "decentralized" and all(kind.servers for kind in design.kinds) and design.servers == 1:
         yield ("coordination", 'data = "decentralized", but all of it passes one server',
                'data = "central", or more servers')  # fmt: skip
-    if design.data == "central" and patterns == {"gossip"}:
+    if design.data == "central" and all(kind.graph for kind in design.kinds):
         yield "coordination", 'data = "central" with gossip only', 'data = "decentralized"'
     if design.if_lost == "nobody-needed" and "central" in (design.control, design.data):
         name = "control" if design.control == "central" else "data"
@@ -54,18 +53,19 @@ def _coordination(case: Case) -> _Said:
 
 def _fault_tolerance(case: Case) -> _Said:
     design = case.design
-    for policy, field in (("spare", "spares"), ("replicate", "replicas")):
-        if design.policy == policy and not getattr(design, field):
-            yield "fault_tolerance", f"policy {policy} without {field}", f"{field} = 1 or more"
-    if design.spares and design.policy != "spare":
+    policy = POLICIES[design.policy]
+    for field in ("spares", "replicas"):
+        if getattr(policy, field) and not getattr(design, field):
+            yield "fault_tolerance", f"policy {policy.name} without {field}", f"{field} = 1 or more"
+    if design.spares and not policy.spares:
         yield ("fault_tolerance", f"spares = {design.spares}, but policy {design.policy} uses none",
                'policy = "spare", or no spares')  # fmt: skip
 
 
 def _load_balancing(case: Case) -> _Said:
     design = case.design
-    if design.stragglers in HURRY and not design.hurried:
-        yield ("load_balancing", f'stragglers = "{design.stragglers}", but {_names(design)} waits for every node',
+    if design.stragglers in HURRIES and not design.hurried:
+        yield ("load_balancing", f'stragglers = "{design.stragglers}", but {design.patterns} waits for every node',
                'stragglers = "none"')  # fmt: skip
     elif design.stragglers in ("quorum", "drop") and design.quorum >= 1:
         yield ("load_balancing", f'stragglers = "{design.stragglers}" with a quorum of 100 %',
@@ -74,7 +74,3 @@ def _load_balancing(case: Case) -> _Said:
         if flow.quorum < 1 and design.stragglers not in ("quorum", "drop"):
             yield ("load_balancing", f'{flow.of} has a quorum of {flow.quorum:.0%}, but stragglers = '
                    f'"{design.stragglers}" waits for every node', 'stragglers = "quorum"')  # fmt: skip
-
-
-def _names(design: Design) -> str:
-    return " and ".join(sorted(design.patterns))

@@ -57,7 +57,7 @@ def _touched(facts: Facts, priced: Priced, nodes: int) -> Iterator[str]:
 
 def _algorithms(facts: Facts, priced: Priced, nodes: int) -> Iterator[str]:
     """The vector length at which all-reduce turns from few latencies to few bytes."""
-    if nodes < 3 or not any(flow.pattern == "all-reduce" for flow in priced.design.flows):
+    if nodes < 3 or not any(kind.sums for kind in priced.design.kinds):
         return
     terms = (facts.alpha, facts.beta, facts.gamma)
 

@@ -122,7 +122,7 @@ def _picture(priced: Priced, nodes: int) -> list[str]:
                           "on other hosts")  # fmt: skip
     if design.servers or _coordinated(design):
         found += [_arrow(400 + (x - 320) / 4, 182, x + 80, 262) for x in xs[: len(names)]]
-        if any(flow.pattern in ("all-reduce", "gossip") for flow in design.flows):
+        if any(kind.sums or kind.graph for kind in design.kinds):
             found += _between(xs[: len(names)], nodes)
         found += [_text(24, 200 + 17 * k, line, "small") for k, line in enumerate(flows)]
     else:
@@ -161,7 +161,7 @@ def _labels(priced: Priced, nodes: int) -> list[str]:
 
 
 def _coordinated(design: Design) -> bool:
-    return any(flow.pattern in ("scatter-gather", "federated") for flow in design.flows)
+    return any(kind.coordinator for kind in design.kinds)
 
 
 def _held(total: float, holder: str, nodes: int, servers: int) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from emulator import costs
 from emulator.costs import coordinator, graphs, services, steps
 from emulator.costs.replay import follow
 from emulator.costs.waiting import lognormal, stratified_normals
@@ -85,12 +86,12 @@ class Exchange:
     @property
     def waits(self) -> bool:
         """Whether nodes wait for one another in every exchange."""
-        return self.flow.pattern not in ("parameter-server", "gossip") or self.model == "synchronous"
+        return self.flow.kind.waits_for_all or self.model == "synchronous"
 
     @property
     def meets(self) -> bool:
         """Whether all nodes, or a quorum, wait for each other: computing times of long before make no difference."""
-        return self.waits and self.flow.pattern != "gossip"
+        return self.waits and not self.flow.kind.graph
 
     @property
     def slack(self) -> float:
@@ -110,7 +111,7 @@ class Exchange:
         if self.touched:
             few = self.flow.servers
             return replace(self, touched=few, up=few * (self.row_bytes + KEY_BYTES), down=few * self.row_bytes)
-        least = 8 * max(1, self.flow.servers) if self.flow.pattern != "all-reduce" else ITEM * self.p
+        least = 8 * max(1, self.flow.servers) if not self.flow.kind.sums else ITEM * self.p
         return replace(self, down=min(self.down, least), up=min(self.up, least))
 
     def draws(self, spread: float, count: int, seed: int) -> NDArray[np.float64]:
@@ -120,7 +121,7 @@ class Exchange:
         one for all that it is dealt, which is its step.
         """
         pulled = 1 if self.dealt else 2 * max(1, -(-self.tasks // self.p))
-        attempts = (pulled,) if self.flow.pattern == "scatter-gather" else ()
+        attempts = (pulled,) if self.flow.kind.requests else ()
         rng = np.random.default_rng((seed, self.tasks or self.p, count))
         draw = stratified_normals if self.meets else np.random.Generator.standard_normal
         normal = draw(rng, (count, *attempts, self.between, self.p))
@@ -138,15 +139,15 @@ def price(one: Exchange, computes: NDArray[np.float64], ways: Ways, beside: Sequ
     beside : further exchanges with the same servers in the same step, where no node waits for all others
     """
     computes = computes * [ways.slowdown(one.extra + node) for node in range(one.p)]
-    if one.flow.pattern == "parameter-server" and (one.touched or not one.waits):
+    if one.flow.kind.servers and (one.touched or not one.waits):
         return _loose((one, *beside), computes, ways)
     count = len(computes) - WARM_UP
-    if one.flow.pattern == "scatter-gather":
+    if one.flow.kind.requests:
         tasks = one.tasks or one.p
         rules = coordinator.Rules(tasks, one.needed or tasks, one.down + _REQUEST, one.up + _REPORT, one.prefetch,
                                   one.late, one.owners)  # fmt: skip
         ends = coordinator.requests(computes, rules, ways)
-    elif one.flow.pattern == "federated":
+    elif one.flow.kind.rounds:
         ends = coordinator.rounds(computes, one.down + _MODEL, one.up + _MODEL, one.deadline, ways)
     else:
         of = max if one.waits else statistics.fmean
@@ -156,9 +157,9 @@ def price(one: Exchange, computes: NDArray[np.float64], ways: Ways, beside: Sequ
 
 
 def _programs(one: Exchange, computes: NDArray[np.float64]) -> list[Any]:
-    if one.flow.pattern == "all-reduce":
-        return steps.all_reduces(computes, one.algorithm, one.up // ITEM, ITEM)
-    if one.flow.pattern == "gossip":
+    if one.flow.kind.sums:
+        return steps.all_reduces(computes, costs.ALL_REDUCES[one.algorithm], one.up // ITEM, ITEM)
+    if one.flow.kind.graph:
         return steps.gossips(computes, graphs.targets(one.flow.graph, one.p), one.up, one.slack)
     k = one.flow.servers
     return steps.services(computes, k, one.up / k + _HEADER, one.down / k + _HEADER)

@@ -23,7 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emulator.costs import checkpoints
-from emulator.design.model import DISK, RECOVERY, Design, Facts
+from emulator.design.choices import POLICIES
+from emulator.design.model import DISK, Design, Facts
 from emulator.design.tables import State
 
 Array = NDArray[np.float64]
@@ -40,7 +41,7 @@ def checkpoint_cost(facts: Facts, memory: Array) -> Array:
 
 def recovery_cost(facts: Facts, design: Design) -> float:
     """Seconds from a death to the end of the interrupted step, a large state's transfer apart."""
-    return RECOVERY[design.policy] if facts.recovery is None else facts.recovery
+    return POLICIES[design.policy].seconds if facts.recovery is None else facts.recovery
 
 
 @dataclass(frozen=True)
@@ -52,12 +53,7 @@ class Machine:
     step: float
 
 
-_SHARES = {"restart": 1.06, "shrink": 0.02, "spare": 0.043, "respawn": 0.056, "replicate": 0.0096, "reexecute": 0.0133,
-           "continue": 0.0044}  # fmt: skip
-"""Seconds of a recovery over those of the launch, without the steps done again."""
 _ONE_PROCESS = 1.5
-_AGAIN = {"continue": 0, "replicate": 0}
-"""Steps done again; of the other policies 2: the interrupted one, and the one before that not all have committed."""
 
 
 def recovery_on(machine: Machine, policy: str) -> float:
@@ -70,8 +66,9 @@ def recovery_on(machine: Machine, policy: str) -> float:
     and 2.7 s they give shrink 36 and 76 ms, spare 68 and 138 ms, respawn 217 and 425 ms, restart 1.49 and 2.88 s; for
     8 ranks that start in 5.7 s and 6.7 s, continue 25 and 29 ms where 28 and 33 ms were measured.
     """
-    share = _SHARES[policy] + (_ONE_PROCESS / machine.ranks if policy == "respawn" else 0.0)
-    return share * machine.launch + _AGAIN.get(policy, 2) * machine.step
+    its = POLICIES[policy]
+    share = its.of_launch + (_ONE_PROCESS / machine.ranks if its.spawns else 0.0)
+    return share * machine.launch + its.again * machine.step
 
 
 def intervals(facts: Facts, design: Design, p: NDArray[np.int64], memory: Array) -> Array:
@@ -91,13 +88,14 @@ def daly(facts: Facts, design: Design, p: NDArray[np.int64], memory: Array) -> A
 
 def needs_checkpoints(facts: Facts, design: Design) -> bool:
     """Whether a failure may lose state that no living node holds."""
-    if design.policy == "restart":
+    policy = POLICIES[design.policy]
+    if policy.goes_back:
         return True
     held = {design.holder(part) for flow in design.flows if isinstance(part := facts.parts[flow.of], State)}
     if design.replicas:
         return False
     # Tasks are done again from inputs that are kept, and gossip's replicas are on every node.
-    return "servers" in held or ("shards" in held and design.policy not in ("reexecute", "continue"))
+    return "servers" in held or ("shards" in held and not policy.keeps_tasks)
 
 
 def waste(facts: Facts, design: Design, p: NDArray[np.int64], step: Array, memory: Array) -> Array:
@@ -109,17 +107,12 @@ def waste(facts: Facts, design: Design, p: NDArray[np.int64], step: Array, memor
     recovery = recovery_cost(facts, design)
     moved = memory * facts.beta
     away = job.repair / (job.mtbf + job.repair)  # share of the time that a node is not there
-    if design.policy == "restart":
-        lost = (recovery + moved) / between + away
-    elif design.policy == "spare":
-        beyond = np.maximum(0.0, job.repair / between - design.spares) / p
-        lost = (recovery + step + moved) / between + beyond
-    elif design.policy == "respawn":
-        lost = (recovery + step + moved) / between
-    elif design.policy in ("continue", "replicate"):
-        lost = recovery / between + away
-    else:
-        lost = (recovery + step) / between + away
+    policy = POLICIES[design.policy]
+    lost = (recovery + policy.repeats * step + policy.refills * moved) / between
+    if policy.spares:
+        lost = lost + np.maximum(0.0, job.repair / between - design.spares) / p
+    elif not policy.spawns:
+        lost = lost + away
     if needs_checkpoints(facts, design):
         interval = intervals(facts, design, p, memory)
         lost = lost + checkpoint_cost(facts, memory) / interval + interval / 2 / between

@@ -7,8 +7,10 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
+from emulator import costs
+from emulator.design.choices import PATTERNS, POLICIES
 from emulator.errors import UsageError
-from emulator.network.schema import Section
+from emulator.network.fields import Section
 from emulator.units import parse_fraction, parse_rate, parse_size, parse_time
 
 _LONGEST = parse_time("1000 years")  # products of longer times would leave the range of numbers
@@ -105,6 +107,17 @@ def _name(value: Any) -> str:
     return value
 
 
+def _one_of(*legal: str) -> BeforeValidator:
+    *first, last = map(repr, legal)
+
+    def checked(value: Any) -> str:
+        if value not in legal:
+            raise UsageError(f"must be {', '.join(first)} or {last}, got {value!r}")
+        return str(value)
+
+    return BeforeValidator(checked)
+
+
 def _module(value: Any) -> str:
     if not isinstance(value, str) or not all(part.isidentifier() for part in value.split(".")):
         raise UsageError(f"must be the name of a Python module such as 'demos.cases.rag', got {value!r}")
@@ -124,6 +137,9 @@ Whole = Annotated[int, _whole(0)]
 Shape = Annotated[float, _real(10)]  # of a distribution: beyond, none describes a job
 Number = Annotated[float, _real()]
 Name = Annotated[str, BeforeValidator(_name)]
+AllReduce = Annotated[str, _one_of("auto", *costs.ALL_REDUCES)]
+PatternName = Annotated[str, _one_of(*PATTERNS)]
+PolicyName = Annotated[str, _one_of(*POLICIES)]
 Module = Annotated[str, BeforeValidator(_module)]
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from emulator.design import balance
+from emulator.design.choices import POLICIES
 from emulator.design.model import Design, Facts, Flow, legal_policies
 from emulator.design.tables import State, Task
 from emulator.design.words import size
@@ -54,7 +55,7 @@ class Menu:
             split = "work" if split == "data" and (facts.tasks or not facts.job.examples) else split
             base = Design(split, flows, whole, by="given" if facts.job.sources == "isolated" else "hash")
             base = _coordinated(facts, base)
-            _ = base.holders, base.patterns, base.servers  # known once, they are handed down to all variants
+            _ = base.holders, base.kinds, base.servers  # known once, they are handed down to all variants
             yield from self._consistencies(facts, base)
 
     @staticmethod
@@ -72,7 +73,7 @@ class Menu:
                 self.cut[f"{part.name}: {flow.pattern}, {lack}"] += 1
             else:
                 rule = "median" if job.liars else "mean"
-                yield replace(flow, rule=rule if flow.pattern in ("federated", "gossip") else "mean"), holder
+                yield replace(flow, rule=rule if flow.kind.robust else "mean"), holder
 
     def _all_flows(self, facts: Facts, part: State | Task) -> Iterator[tuple[Flow, str]]:
         if isinstance(part, Task):
@@ -93,81 +94,74 @@ class Menu:
 
     def _consistencies(self, facts: Facts, base: Design) -> Iterator[Design]:
         allowed = facts.job.staleness
-        patterns = {flow.pattern for flow in base.flows}
         # A worker of a sharded table pulls the rows of every step: it cannot make steps by itself.
         pulls = any(isinstance(part := facts.parts[flow.of], State) and part.touched and flow.servers
                     for flow in base.flows)  # fmt: skip
         rounds = (1,) if pulls or facts.tasks else self.rounds
         found = [base.but(rounds=every) for every in rounds if every - 1 <= allowed]
-        if "federated" in patterns:
+        if any(kind.rounds for kind in base.kinds):
             found = [one.but(model="bounded" if one.rounds > 1 else "synchronous") for one in found]
-        elif patterns & {"parameter-server", "gossip"}:
+        elif not all(kind.waits_for_all for kind in base.kinds):
             found += [base.but(model="bounded", bound=bound) for bound in self.bounds if bound <= allowed]
             found += [base.but(model="asynchronous")] if math.isinf(allowed) else []
-        elif patterns <= {"scatter-gather"} and math.isinf(allowed):
+        elif base.asks and math.isinf(allowed):
             found = [base.but(model="asynchronous")]  # eventual: answers do not wait for news of the state
         for one in found:
             yield from self._balances(facts, one)
 
     def _balances(self, facts: Facts, base: Design) -> Iterator[Design]:
-        patterns = {flow.pattern for flow in base.flows}
+        asks = any(kind.requests for kind in base.kinds)
         fixed = facts.job.sources == "isolated"
-        shardings = ["even"] if fixed else ["dynamic"] if patterns == {"gossip"} else ["hash"]
+        shardings = ["even"] if fixed else ["dynamic"] if all(kind.graph for kind in base.kinds) else ["hash"]
         if facts.tasks and any(task.count > 1 for task in facts.tasks) and not fixed:
             shardings.append("dynamic")
         for sharding in shardings:
             one = base.but(sharding=sharding)
             yield one
-            if base.model == "asynchronous" and "scatter-gather" not in patterns:
+            if base.model == "asynchronous" and not asks:
                 continue
-            if "scatter-gather" in patterns:
+            if asks:
                 yield one.but(stragglers="backup")
-            if patterns & {"scatter-gather", "federated"} and facts.job.staleness:
+            if any(kind.coordinator for kind in base.kinds) and facts.job.staleness:
+                drops = any(kind.rounds for kind in base.kinds)
                 for quorum in self.quorums:
-                    flows = tuple(replace(f, quorum=quorum) if f.pattern in ("scatter-gather", "federated") else f
+                    flows = tuple(replace(f, quorum=quorum) if f.kind.coordinator else f
                                   for f in base.flows)  # fmt: skip
-                    yield one.but(flows=flows, stragglers="drop" if "federated" in patterns else "quorum")
+                    yield one.but(flows=flows, stragglers="drop" if drops else "quorum")
 
 
 def policies(facts: Facts, base: Design) -> Iterator[Design]:
     """A design under every policy that its patterns have."""
-    legal = set(legal_policies(base.flows))
-    if facts.job.central == "none":
-        legal -= {"restart", "spare", "respawn"}
-    if facts.job.sources == "isolated":
-        legal -= {"spare", "respawn", "restart"}  # no other node has the data of one that is gone
+    legal = [POLICIES[name] for name in sorted(legal_policies(base.flows))]
+    if facts.job.central == "none" or facts.job.sources == "isolated":  # no other node has the data of one that is gone
+        legal = [policy for policy in legal if not policy.refills]
     if base.stragglers == "backup" and any(base.holder(state) == "shards" for state in facts.states):
-        legal &= {"replicate"}  # a request can be sent again only where another node has the shard
-    for name in sorted(legal):
-        if name == "spare":
-            yield from (base.but(policy=name, spares=spares) for spares in (1, 2))
-        elif name == "replicate":
-            yield base.but(policy=name, replicas=1)
-        else:
-            yield base.but(policy=name)
+        legal = [policy for policy in legal if policy.replicas]  # a request goes again only to another with the shard
+    for policy in legal:
+        for spares in (1, 2) if policy.spares else (0,):
+            yield base.but(policy=policy.name, spares=spares, replicas=int(policy.replicas))
 
 
 def _coordinated(facts: Facts, base: Design) -> Design:
     free = facts.job.central == "none" or facts.job.sources == "isolated"
-    through_one = {flow.pattern for flow in base.flows} <= {"scatter-gather"}
     control = "decentralized" if free else "central"
     if_lost = "nobody-needed" if facts.job.central == "none" else "elect" if free else "restart"
-    return base.but(control=control, data="central" if through_one and not free else "decentralized",
+    return base.but(control=control, data="central" if base.asks and not free else "decentralized",
                    if_lost=if_lost)  # fmt: skip
 
 
 def illegal(facts: Facts, part: State | Task, flow: Flow, holder: str) -> str:
     """The rule that forbids a flow; empty if none does."""
-    job, pattern = facts.job, flow.pattern
-    if job.central == "none" and pattern != "gossip":
+    job, kind = facts.job, flow.kind
+    if job.central == "none" and not kind.graph:
         return "no node can reach all others"
-    if job.sources == "isolated" and (pattern in ("parameter-server", "scatter-gather") or holder == "shards"):
+    if job.sources == "isolated" and (kind.servers or kind.requests or holder == "shards"):
         return "data may not leave their owner"
-    if pattern == "gossip" and not job.staleness:
+    if kind.graph and not job.staleness:
         return "neighbours' averages are not exact, and staleness = 0"
-    if pattern == "gossip" and job.liars and not balance.honest(facts, (flow,), np.arange(1, job.most + 1)).any():
+    if kind.graph and job.liars and not balance.honest(facts, (flow,), np.arange(1, job.most + 1)).any():
         return f"{flow.graph} has too few neighbours to outvote {job.liars} liars, {2 * job.liars + 1} are needed"
-    if job.liars and pattern not in ("federated", "gossip"):
+    if job.liars and not kind.robust:
         return f"a sum bears none of {job.liars} liars"
     if flow.servers > job.most:
         return f"{flow.servers} servers, and {job.most} nodes can be had"

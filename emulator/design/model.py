@@ -13,31 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emulator.design import terms as network_terms
+from emulator.design.choices import HURRIES, PATTERNS, POLICIES, Pattern
 from emulator.design.sheet import Sheet
 from emulator.design.tables import Job, State, Task, by_name
 from emulator.errors import UsageError
-
-HAS_POLICIES = {
-    "all-reduce": ("restart", "shrink", "spare", "respawn"),
-    "parameter-server": ("restart", "replicate", "continue"),
-    "gossip": ("restart", "continue"),
-    "scatter-gather": ("restart", "reexecute", "replicate"),
-    "federated": ("restart", "continue"),
-}
-"""The recovery policies that a pattern has; the drills of `faults` run them, restart goes with every pattern."""
-
-RECOVERY = {
-    "restart": 2.9, "shrink": 0.076, "spare": 0.138, "respawn": 0.49, "replicate": 0.034, "reexecute": 0.044,
-    "continue": 0.02,
-}  # fmt: skip
-"""Median seconds from a death to the interrupted step's end, detection included, of 16 ranks with a small state on one
-machine (README and docs/faults.md); the transfer of a large state is priced beside it."""
-
-
-HURRY = {
-    "backup": {"scatter-gather"}, "quorum": {"scatter-gather", "federated"}, "drop": {"scatter-gather", "federated"},
-}  # fmt: skip
-"""The patterns that can go on without a slow node, by the name of what is done about stragglers."""
 
 
 def legal_policies(flows: Sequence[Flow]) -> list[str]:
@@ -45,11 +24,11 @@ def legal_policies(flows: Sequence[Flow]) -> list[str]:
 
     Every node takes part in a sum, so an all-reduce decides for the whole job; servers beside it may be replicated.
     """
-    patterns = {flow.pattern for flow in flows}
-    deciding = {"all-reduce"} & patterns or patterns
-    extra = {"replicate"} if "parameter-server" in patterns else set()
-    legal = {name for pattern in deciding for name in HAS_POLICIES[pattern]} | extra
-    return [name for name in RECOVERY if name in legal]
+    kinds = {flow.kind for flow in flows}
+    deciding = {kind for kind in kinds if kind.sums} or kinds
+    beside = any(kind.servers for kind in kinds)
+    legal = {name for kind in deciding for name in kind.policies}
+    return [name for name, policy in POLICIES.items() if name in legal or (beside and policy.replicas)]
 
 
 DISK = 1e9
@@ -71,10 +50,15 @@ class Flow:
     overlap: float = 0.0
     rule: str = "mean"
 
+    @cached_property
+    def kind(self) -> Pattern:
+        """The pattern with its properties."""
+        return PATTERNS[self.pattern]
+
     @property
     def beside(self) -> int:
         """Ranks that do not compute: servers, or the coordinator of requests and rounds."""
-        return self.servers or int(self.pattern in ("scatter-gather", "federated"))
+        return self.servers or int(self.kind.coordinator)
 
     def __hash__(self) -> int:
         return self._hash
@@ -125,9 +109,19 @@ class Design:
         return max((flow.beside for flow in self.flows), default=0)
 
     @cached_property
-    def patterns(self) -> frozenset[str]:
+    def kinds(self) -> frozenset[Pattern]:
         """Patterns of the flows."""
-        return frozenset(flow.pattern for flow in self.flows)
+        return frozenset(flow.kind for flow in self.flows)
+
+    @property
+    def patterns(self) -> str:
+        """Their names."""
+        return " and ".join(sorted(kind.name for kind in self.kinds))
+
+    @property
+    def asks(self) -> bool:
+        """Whether all that is exchanged are requests and their answers."""
+        return all(kind.requests for kind in self.kinds)
 
     @cached_property
     def holders(self) -> tuple[str, ...]:
@@ -137,7 +131,9 @@ class Design:
     @property
     def hurried(self) -> bool:
         """Whether something is done about stragglers that a pattern of the design has."""
-        return self.stragglers != "none" and bool(self.patterns & HURRY.get(self.stragglers, self.patterns))
+        if self.stragglers not in HURRIES:
+            return self.stragglers != "none"
+        return any(self.stragglers in kind.hurries for kind in self.kinds)
 
     @property
     def quorum(self) -> float:
@@ -156,11 +152,11 @@ class Design:
         return self._holder(next(flow for flow in self.flows if flow.of == state.name))
 
     def _holder(self, flow: Flow) -> str:
-        if flow.pattern == "parameter-server":
+        if flow.kind.servers:
             return "servers"
         if flow.of in self.replicated:
             return "every node"
-        return "shards" if flow.pattern == "scatter-gather" or self.split == "model" else "every node"
+        return "shards" if flow.kind.requests or self.split == "model" else "every node"
 
     def steps_between(self) -> int:
         """Steps that a node makes between two waits for others."""

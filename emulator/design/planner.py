@@ -169,7 +169,7 @@ def simplicity(design: Design) -> tuple[Any, ...]:
     Machines of another kind count before the number of computing nodes: each kind has to be placed, watched and
     recovered by rules of its own, while the nodes that compute are all alike.
     """
-    return (design.servers + design.spares + design.replicas, "gossip" in design.patterns,
+    return (design.servers + design.spares + design.replicas, any(kind.graph for kind in design.kinds),
             _MODELS.index(design.model), design.steps_between(), _STRAGGLERS.index(design.stragglers), -design.quorum,
             design.sharding == "dynamic")  # fmt: skip
 

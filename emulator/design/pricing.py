@@ -223,7 +223,7 @@ def _unequal(facts: Facts, design: Design, p: NDArray[np.int64]) -> Any:
     """
     if balance.knows_hosts(facts, design) or design.sharding == "dynamic":
         return 1.0
-    waits = design.model != "asynchronous" or design.patterns & balance.WAIT_FOR_ALL
+    waits = design.model != "asynchronous" or any(kind.waits_for_all for kind in design.kinds)
     return facts.slowest(p, design.beside) / facts.slowdown(p, design.beside) if waits else 1.0
 
 
@@ -291,7 +291,7 @@ def unpriced(design: Design) -> list[str]:
     stale = [f"{design.model} updates"] if design.model != "synchronous" else []
     stale += [f"{design.rounds} local steps between exchanges"] if design.rounds > 1 else []
     for flow in design.flows:
-        stale += [f"gossip of {flow.of}"] if flow.pattern == "gossip" else []
+        stale += [f"gossip of {flow.of}"] if flow.kind.graph else []
         stale += [f"compression of {flow.of}"] if flow.compression < 1 else []
         stale += [f"exchange of {flow.of} every {flow.every} steps"] if flow.every > 1 else []
     return stale

@@ -12,9 +12,10 @@ import numpy as np
 from emulator import costs
 from emulator.costs import graphs
 from emulator.design import balance, bill, failures, pricing, walk
+from emulator.design.choices import HURRIES, POLICIES
 from emulator.design.contradictions import contradictions
 from emulator.design.findings import Case, Finding
-from emulator.design.model import HURRY, Design, Flow, facts_and_design, legal_policies
+from emulator.design.model import Design, Flow, facts_and_design, legal_policies
 from emulator.design.pricing import Priced
 from emulator.design.sheet import SLOTS, Sheet
 from emulator.design.tables import KEY_BYTES, State
@@ -53,7 +54,7 @@ def fits(case: Case) -> Iterator[Finding]:
 def _alternatives(case: Case, flow: Flow) -> Iterator[Flow]:
     """Other ways to exchange the same part that its partition allows."""
     part = case.facts.parts[flow.of]
-    if not isinstance(part, State) or flow.pattern not in ("all-reduce", "parameter-server"):
+    if not isinstance(part, State) or not (flow.kind.sums or flow.kind.servers):
         return
     if case.design.holder(part) != "shards":
         yield replace(flow, pattern="all-reduce", algorithm="auto", servers=0)
@@ -70,13 +71,13 @@ def _with(case: Case, flow: Flow, other: Flow) -> Priced:
 def cheapest(case: Case) -> Iterator[Finding]:
     for flow in case.design.flows:
         for other in _alternatives(case, flow):
-            if other.pattern == flow.pattern and (flow.pattern != "all-reduce" or flow.algorithm == "auto"):
+            if other.pattern == flow.pattern and (not flow.kind.sums or flow.algorithm == "auto"):
                 continue
             changed = _with(case, flow, other)
             own, seconds, exact = _both(case, flow, changed.design, other)
             if seconds * 1.05 < own and changed.feasible[case.nodes - 1]:
                 name = other.pattern
-                if name == "all-reduce":
+                if other.kind.sums:
                     n = bill.volume(changed.design, other, case.facts.parts[flow.of])
                     name += f" by {bill.algorithm_of(case.facts, other, n, case.nodes)}"
                 yield Finding(
@@ -126,12 +127,12 @@ def touched_rows(case: Case) -> Iterator[Finding]:
         turn = f"below a share of {crossover:.2g}" if crossover < 1 else "at every share"
         said = (f"{flow.of}: a step touches {share:.2g} of the {state.rows} rows, and {turn} a parameter server sends "
                 "less than all-reduce")  # fmt: skip
-        if flow.pattern == "all-reduce" and dense > TRAFFIC * state.sparse:
+        if flow.kind.sums and dense > TRAFFIC * state.sparse:
             yield Finding(3, "communication", f"{said}. all-reduce sends {size(dense)} per node and step, a parameter "
                           f"server {size(state.sparse)}: {dense / state.sparse:.0f} times less",
                           "shard it over servers and pull the touched rows only",
                           error=_quicker(case, flow))  # fmt: skip
-        if flow.pattern == "parameter-server" and state.sparse > TRAFFIC * dense:
+        if flow.kind.servers and state.sparse > TRAFFIC * dense:
             yield Finding(3, "communication", f"{said}. The parameter server sends {size(state.sparse)} per node and "
                           f"step, all-reduce {size(dense)}", "replicate it and all-reduce",
                           error=_quicker(case, flow))  # fmt: skip
@@ -158,13 +159,12 @@ def stragglers(case: Case) -> Iterator[Finding]:
 def _remediable(case: Case) -> bool:
     """Whether the facts leave something to do about slow nodes but fewer of them."""
     design = case.design
-    hurry = any(patterns & design.patterns for patterns in HURRY.values())
-    return hurry or 2 * design.steps_between() - 1 <= case.facts.job.staleness
+    return any(kind.hurries for kind in design.kinds) or 2 * design.steps_between() - 1 <= case.facts.job.staleness
 
 
 def _against_waiting(design: Design) -> str:
     """What shortens the wait for slow nodes with the patterns of a design."""
-    names = [f'"{name}"' for name, patterns in HURRY.items() if patterns & design.patterns]
+    names = [f'"{name}"' for name in HURRIES if any(name in kind.hurries for kind in design.kinds)]
     hurried = f"stragglers = {' or '.join(names)}, " if names else ""
     return f"{hurried}fewer nodes, more rounds between exchanges, or bounded staleness"
 
@@ -185,7 +185,7 @@ def central(case: Case) -> Iterator[Finding]:
         if getattr(design, name) == "central":
             yield Finding(7, "coordination", f'{name} = "central", but {why}', f'{name} = "decentralized"')
     for flow in design.flows:
-        if flow.pattern == "parameter-server" or (flow.pattern == "federated" and job.central == "none"):
+        if flow.kind.servers or (flow.kind.rounds and job.central == "none"):
             yield Finding(7, "communication", f"{flow.of}: {flow.pattern} has a central server, but {why}",
                           "gossip" if job.central == "none" else "federated or gossip")  # fmt: skip
 
@@ -193,8 +193,7 @@ def central(case: Case) -> Iterator[Finding]:
 def policy(case: Case) -> Iterator[Finding]:
     legal = legal_policies(case.design.flows)
     if case.design.policy not in legal:
-        patterns = " and ".join(sorted({flow.pattern for flow in case.design.flows}))
-        yield Finding(8, "fault_tolerance", f"policy {case.design.policy} does not go with {patterns}",
+        yield Finding(8, "fault_tolerance", f"policy {case.design.policy} does not go with {case.design.patterns}",
                       f"one of {', '.join(legal)}")  # fmt: skip
 
 
@@ -212,7 +211,7 @@ def interval(case: Case) -> Iterator[Finding]:
 
 def replicas(case: Case) -> Iterator[Finding]:
     given = case.sheet.fault_tolerance
-    if given is None or given.policy != "replicate":
+    if given is None or not POLICIES[given.policy].replicas:
         return
     if given.replicas < given.survive:
         yield Finding(10, "fault_tolerance", f"{given.replicas} replicas do not survive {given.survive} failures",
@@ -303,7 +302,7 @@ def reasons(case: Case) -> Iterator[Finding]:
         for table in tables if isinstance(tables, tuple) else (tables,):
             missing = [name for name in ("why", "rejected") if not getattr(table, name).strip()]
             if missing:
-                plain = slot == "communication" and table.pattern == "all-reduce"
+                plain = slot == "communication" and table.kind.sums
                 said = "; synchronous all-reduce purely by default?" if plain else ""
                 yield Finding(16, slot, f"no {' and no '.join(missing)}{said}",
                               "one sentence each: the figure that decided, and the alternative")  # fmt: skip

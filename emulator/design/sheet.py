@@ -31,8 +31,8 @@ from emulator.design.tables import (
     by_name,
 )  # fmt: skip
 from emulator.errors import UsageError, read_text
+from emulator.network.fields import Section
 from emulator.network.files import first_error
-from emulator.network.schema import Section
 
 SLOTS = ("partition", "communication", "consistency", "coordination", "fault_tolerance", "load_balancing")
 _KEYS = {"state": "name", "task": "name", "communication": "of"}

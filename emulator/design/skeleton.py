@@ -174,15 +174,15 @@ def first_order(row: Mapping[str, float]) -> dict[str, float]:
 
 def _hurried(facts: Facts, design: Design, one: Exchange, ways: Ways) -> Exchange:
     """The exchange with the design's way to deal with stragglers, where its pattern has one."""
-    copies = 1 + design.replicas if one.flow.pattern == "scatter-gather" and not one.tasks else 1
+    copies = 1 + design.replicas if one.flow.kind.requests and not one.tasks else 1
     one = replace(one, copies=min(one.p, copies))
-    if design.stragglers == "backup" and one.flow.pattern == "scatter-gather":
+    if design.stragglers == "backup" and one.flow.kind.requests:
         return replace(one, late=waiting.LATE)
     if design.stragglers not in ("quorum", "drop") or one.flow.quorum >= 1:
         return one
-    if one.flow.pattern == "scatter-gather":
+    if one.flow.kind.requests:
         return replace(one, needed=math.ceil(one.flow.quorum * (one.tasks or one.p) - 1e-9))
-    if one.flow.pattern == "federated":
+    if one.flow.kind.rounds:
         hosts = np.array([ways.slowdown(one.extra + node) for node in range(one.p)])
         slow = waiting.unequal(hosts, facts.job.spread / math.sqrt(one.between), one.flow.quorum)
         trip = price(one, np.full((WARM_UP + 1, one.p), one.compute), ways) - one.compute * float(hosts.max())
@@ -201,8 +201,7 @@ def _not_run(facts: Facts, design: Design) -> list[str]:
     if design.replicas and design.servers:
         notes.append("replicas of the servers are not run")
     if design.stragglers != "none" and not design.hurried:
-        names = " and ".join(sorted(design.patterns))
-        notes.append(f"stragglers = {design.stragglers!r} is not run: {names} waits for every node")
+        notes.append(f"stragglers = {design.stragglers!r} is not run: {design.patterns} waits for every node")
     if sum(not bill.silent(facts, flow) for flow in design.flows) > 1:
         notes.append("the flows of a step run one after another, in series of their own; a step is their sum")
     return notes
@@ -211,7 +210,7 @@ def _not_run(facts: Facts, design: Design) -> list[str]:
 def _sizes(design: Design, flow: Flow, part: State | Task) -> tuple[int, int]:
     """Bytes of one whole exchange, `down` and `up`."""
     up = math.ceil(bill.volume(design, flow, part))
-    return part.request_bytes if isinstance(part, Task) else 0 if flow.pattern == "scatter-gather" else up, up
+    return part.request_bytes if isinstance(part, Task) else 0 if flow.kind.requests else up, up
 
 
 def _exchange(
@@ -223,7 +222,7 @@ def _exchange(
     made = Exchange(flow, design.model, design.bound, p, flow.beside, down, up, compute * between, between)
     if isinstance(part, Task):
         made = replace(_with_tasks(made, part, p, compute, notes), dealt=part.count > 1 and not design.pulls)
-    if flow.pattern == "parameter-server" and isinstance(part, State) and part.touched:
+    if flow.kind.servers and isinstance(part, State) and part.touched:
         touched = math.ceil(part.touched * flow.compression)
         made = replace(made, touched=touched, row_bytes=math.ceil(part.row_bytes / 8) * 8, rows=part.rows)
     if max(made.up, made.down) > cap:
@@ -236,10 +235,10 @@ def _exchange(
         touched = max(k, made.touched // k * k)
         made = replace(made, touched=touched, rows=min(made.rows, 16 * touched) // touched * touched,
                        up=touched * (made.row_bytes + KEY_BYTES), down=touched * made.row_bytes)  # fmt: skip
-    elif flow.pattern == "all-reduce":
+    elif flow.kind.sums:
         elements = max(1, made.up // ITEM)
         made = replace(made, up=elements * ITEM, algorithm=bill.algorithm_of(facts, flow, elements * ITEM, p))
-    elif flow.pattern != "scatter-gather":
+    elif not flow.kind.requests:
         whole = 8 * max(1, flow.servers)
         made = replace(made, up=max(1, made.up // whole) * whole, down=max(1, made.down // whole) * whole)
     return made
@@ -247,7 +246,7 @@ def _exchange(
 
 def _with_tasks(made: Exchange, part: Task, p: int, compute: float, notes: list[str]) -> Exchange:
     """Tasks that are pulled, or one request to each node."""
-    if made.flow.pattern != "scatter-gather":
+    if not made.flow.kind.requests:
         raise UsageError(f"a task goes by scatter-gather, got {made.flow.pattern} of {part.name!r}: change it")
     if part.count == 1:
         return replace(made, compute=made.compute + made.between * part.seconds)

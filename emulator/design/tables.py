@@ -6,13 +6,17 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from emulator.design.choices import PATTERNS, Pattern
 from emulator.design.fields import (
+    AllReduce,
     Beta,
     Bytes,
     Count,
     Most,
     Name,
     Number,
+    PatternName,
+    PolicyName,
     PositiveBytes,
     PositiveSeconds,
     Seconds,
@@ -23,7 +27,7 @@ from emulator.design.fields import (
     Whole,
 )  # fmt: skip
 from emulator.errors import UsageError
-from emulator.network.schema import Section
+from emulator.network.fields import Section
 
 KEY_BYTES = 8  # of a row's key beside the row
 NEAR = 0.01  # rounded sizes of a table may differ by this share
@@ -143,9 +147,9 @@ class Partition(Slot):
 class Communication(Slot):
     """Slot 2, once for every state part or task."""
 
-    pattern: Literal["all-reduce", "parameter-server", "gossip", "scatter-gather", "federated"]
+    pattern: PatternName
     of: str
-    algorithm: Literal["auto", "ring", "recursive_doubling", "rabenseifner", "tree", "k_ary_tree"] = "auto"
+    algorithm: AllReduce = "auto"
     servers: Whole = 0
     graph: Literal["one-peer", "ring", "torus", "exponential", "complete"] = "one-peer"
     every: Count = 1
@@ -154,11 +158,16 @@ class Communication(Slot):
     overlap: Share = 0.0
     rule: Literal["mean", "median", "trimmed-mean", "krum"] = "mean"
 
+    @property
+    def kind(self) -> Pattern:
+        """The pattern with its properties."""
+        return PATTERNS[self.pattern]
+
     @model_validator(mode="after")
     def _servers_serve(self) -> Self:
-        if self.pattern == "parameter-server" and not self.servers:
-            raise UsageError("a parameter-server has servers >= 1, got 0: say how many")
-        if self.pattern != "parameter-server" and self.servers:
+        if self.kind.servers and not self.servers:
+            raise UsageError(f"a {self.pattern} has servers >= 1, got 0: say how many")
+        if self.servers and not self.kind.servers:
             raise UsageError(f"servers belong to a parameter-server, got {self.servers} with {self.pattern}")
         for name in ("compression", "quorum"):
             if not getattr(self, name):
@@ -186,7 +195,7 @@ class Coordination(Slot):
 class FaultTolerance(Slot):
     """Slot 5."""
 
-    policy: Literal["restart", "shrink", "spare", "respawn", "replicate", "reexecute", "continue"]
+    policy: PolicyName
     interval: PositiveSeconds | None = None
     replicas: Whole = 0
     replicas_on: Literal["other-hosts", "same-host"] = "other-hosts"

@@ -5,32 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from emulator.design import bill
+from emulator.design.choices import POLICIES
 from emulator.design.model import Design, Facts
 from emulator.design.tables import State
 
-_PATTERNS = {
-    "all-reduce": ("PyTorch DistributedDataParallel over NCCL", "bucket_cap_mb; NCCL_ALGO=Ring|Tree"),
-    "parameter-server": ("TorchRec, Persia or ps-lite", "ShardingType.ROW_WISE; DMLC_NUM_SERVER"),
-    "gossip": ("Decentralised SGD in bluefog; SWIM in hashicorp/memberlist",
-               "neighbor_allreduce, dynamic topology; GossipInterval, GossipNodes"),
-    "scatter-gather": ("Ray tasks, Spark, Elasticsearch or Milvus query nodes",
-                       "ray.wait(num_returns=...); spark.speculation; allow_partial_search_results"),
-    "federated": ("Flower, NVIDIA FLARE", "fraction_fit, min_fit_clients, round_timeout"),
-}  # fmt: skip
 _SHARDS = ("PyTorch FSDP2 or Megatron-LM tensor parallelism", "fully_shard(mesh=...); --tensor-model-parallel-size")
 _MODELS = {
     "synchronous": ("the collective itself", "barrier at every step"),
     "bounded": ("DiLoCo in torchft, or a stale-synchronous server", "sync_every; staleness bound"),
     "asynchronous": ("asynchronous push and pull", "no bound: watch the loss"),
-}
-_POLICIES = {
-    "restart": ("torchrun with PyTorch DCP checkpoints, Slurm --requeue", "--max-restarts; dcp.async_save"),
-    "shrink": ("torchrun elastic, torchft", "--nnodes=MIN:MAX; min_replica_size"),
-    "spare": ("Slurm with spare nodes, Kubernetes Kueue", "--nodes=N+SPARES; standby replicas"),
-    "respawn": ("Kubernetes or Ray actors that are started again", "max_restarts, max_task_retries"),
-    "replicate": ("replicated servers, Milvus replicas", "replica_number; anti-affinity of hosts"),
-    "reexecute": ("Ray or Spark tasks that are tried again", "max_retries; spark.task.maxFailures"),
-    "continue": ("Flower clients that drop out, gossip neighbours that fall silent", "accept_failures=True"),
 }
 _SHARDINGS = {
     "even": ("equal shares by index", "DistributedSampler(drop_last=True); split_dataset_by_node"),
@@ -59,15 +42,16 @@ def tools(facts: Facts, design: Design) -> Iterator[tuple[str, str, str]]:
     yield "partition", *_SPLITS[design.split]
     for flow in design.flows:
         part = facts.parts[flow.of]
-        sharded = isinstance(part, State) and design.holder(part) == "shards" and flow.pattern == "all-reduce"
-        tool, options = _SHARDS if sharded else _PATTERNS[flow.pattern]
+        sharded = isinstance(part, State) and design.holder(part) == "shards" and flow.kind.sums
+        tool, options = _SHARDS if sharded else (flow.kind.tool, flow.kind.options)
         yield f"communication: {flow.of}", tool, options
     yield "consistency", *_MODELS[design.model]
     if design.control == "central":
         yield "coordination", "torchrun's c10d rendezvous, Ray head node, Slurm", "--rdzv-backend; GCS fault tolerance"
     else:
         yield "coordination", "etcd, or SWIM membership", "--rdzv-backend=etcd-v2"
-    yield "fault tolerance", *_POLICIES[design.policy]
+    policy = POLICIES[design.policy]
+    yield "fault tolerance", policy.tool, policy.options
     yield "load balancing: sharding", *_SHARDINGS[design.sharding]
     yield "load balancing: stragglers", *_STRAGGLERS[design.stragglers]
 

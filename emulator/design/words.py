@@ -59,7 +59,7 @@ def flow_words(flow: Flow) -> str:
     """A flow in a few words: pattern, options that differ from the usual ones."""
     options = [flow.algorithm] if flow.algorithm != "auto" else []
     options += [counted(flow.servers, "server")] if flow.servers else []
-    options += [flow.graph] if flow.pattern == "gossip" else []
+    options += [flow.graph] if flow.kind.graph else []
     options += [f"every {flow.every} steps"] if flow.every > 1 else []
     options += [f"{flow.compression:.0%} of the bytes"] if flow.compression < 1 else []
     options += [f"quorum {flow.quorum:.0%}"] if flow.quorum < 1 else []

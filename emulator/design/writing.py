@@ -55,7 +55,7 @@ def _slots(design: Design, nodes: int) -> Iterator[tuple[str, dict[str, Any]]]:
     for flow in design.flows:
         values: dict[str, Any] = {"pattern": flow.pattern, "of": flow.of}
         values |= {"servers": flow.servers} if flow.servers else {}
-        values |= {"graph": flow.graph} if flow.pattern == "gossip" else {}
+        values |= {"graph": flow.graph} if flow.kind.graph else {}
         values |= {"quorum": f"{flow.quorum * 100:g} %"} if flow.quorum < 1 else {}
         values |= {"rule": flow.rule} if flow.rule != "mean" else {}
         yield "communication", values
@@ -125,7 +125,7 @@ def _age(winner: Ranked) -> str:
     used = float(balance.staleness(winner.design, np.array([winner.nodes]))[0])
     allowed = winner.priced.facts.job.staleness
     tolerated = "the job tolerates any age" if np.isinf(allowed) else f"the job tolerates {allowed:g}"
-    if {flow.pattern for flow in winner.design.flows} <= {"scatter-gather"}:
+    if winner.design.asks:
         return f"an answer may miss the newest data: {tolerated}"
     if not used:
         return f"every step waits for the updates of all nodes, {tolerated}"
@@ -166,19 +166,18 @@ def _differs(one: Design, other: Design) -> str:
 def _consistencies(found: Plan) -> list[Design]:
     """Other consistencies of the same flows: synchronous, and the next staler one where staleness has a meaning."""
     design = found.winner.design
-    if {flow.pattern for flow in design.flows} <= {"scatter-gather"}:
+    if design.asks:
         return []  # an answer waits for its parts, whatever the model
     bounded = replace(design, model="bounded", bound=max(1, 2 * design.bound))
     rare = replace(design, rounds=2 * design.rounds, model="bounded" if design.model == "bounded" else design.model)
-    tied = {"all-reduce", "federated"} & {flow.pattern for flow in design.flows}  # every exchange waits for all nodes
+    tied = any(kind.sums or kind.rounds for kind in design.kinds)  # every exchange waits for all nodes
     return [replace(design, model="synchronous", bound=0, rounds=1), rare if tied else bounded]
 
 
 def _balances(found: Plan) -> list[Design]:
     design = found.winner.design
     flows = tuple(replace(flow, quorum=1.0) for flow in design.flows)
-    patterns = {flow.pattern for flow in flows}
-    names = ["none", *(["backup"] if "scatter-gather" in patterns else [])]
+    names = ["none", *(["backup"] if any("backup" in kind.hurries for kind in design.kinds) else [])]
     return [replace(design, flows=flows, stragglers=one) for one in names]
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from emulator.errors import NO_DIRECTORY, UsageError
+from emulator.errors import UsageError, check_directory
 from emulator.launch import streams
 from emulator.launch.job import ONE_THREAD, environment, inside, started_by_us
 
@@ -86,10 +86,7 @@ def find_mpi() -> Mpi:
     """
     import shutil
 
-    try:
-        os.getcwd()
-    except FileNotFoundError:
-        raise UsageError(NO_DIRECTORY) from None
+    check_directory()
     wheels = [name for name in _WHEELS if _installed(name)]
     if len(wheels) > 1:
         raise UsageError(

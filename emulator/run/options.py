@@ -16,7 +16,6 @@ exit status: 1 a wrong result or a failed check, 2 bad usage or bad input.
 from __future__ import annotations
 
 import errno
-import os
 import signal
 import sys
 import traceback
@@ -26,7 +25,7 @@ from typing import Any, NoReturn
 import click
 
 from emulator import units
-from emulator.errors import NO_DIRECTORY, CheckFailed, UsageError
+from emulator.errors import CheckFailed, UsageError, check_directory
 from emulator.launch import foreground, mpirun, streams
 from emulator.launch.job import inside
 from emulator.launch.streams import print_error
@@ -90,10 +89,10 @@ class OneLineCommand(click.Command):
 def _unwritten(error: OSError) -> int:
     """Exit status after an error of the file system: a removed directory, a full disk, lost standard output."""
     try:
-        os.getcwd()
-    except FileNotFoundError:
-        print_error(NO_DIRECTORY)
-        return 2
+        check_directory()
+    except UsageError as removed:
+        print_error(str(removed))
+        return removed.exit_code
     if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EBADF):
         raise error
     if error.errno == errno.EBADF or traceback.extract_tb(error.__traceback__)[-1].name == "echo":
@@ -268,6 +267,7 @@ def demo(
 
     def decorate(function: Callable[..., None]) -> click.Command:
         def callback(launch_ranks: int | None, **options: Any) -> None:
+            check_directory()
             refuse_idle(options["net"])
             simulated = options.pop("simulate")
             if simulated is None:

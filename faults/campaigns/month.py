@@ -61,6 +61,11 @@ class Month:
     draws: int = 100
     seed: int = 0
 
+    @property
+    def failures(self) -> float:
+        """Failures that are to be expected while no node is away."""
+        return self.nodes * self.length_s / self.mtbf_s
+
     def recovery(self, policy: str) -> float:
         """Seconds that a recovery takes under a policy."""
         return self.costs.get(policy, MEASURED_S[policy]) if self.recovery_s is None else self.recovery_s
@@ -107,10 +112,9 @@ def compare(month: Month, names: Sequence[str]) -> list[dict[str, Any]]:
     """
     if unknown := [name for name in names if name not in MEASURED_S]:
         raise UsageError(f"--recovery takes {', '.join(MEASURED_S)}, got {', '.join(unknown)}: choose from these")
-    expected = month.nodes * month.length_s / month.mtbf_s
-    if expected > MOST_FAILURES:
+    if month.failures > MOST_FAILURES:
         raise UsageError(
-            f"{month.nodes} nodes of MTBF {month.mtbf_s:g} s fail {expected:.3g} times in {month.length_s:g} s, "
+            f"{month.nodes} nodes of MTBF {month.mtbf_s:g} s fail {month.failures:.3g} times in {month.length_s:g} s, "
             f"at most {MOST_FAILURES:g} are simulated: give fewer --nodes or a longer --mtbf"
         )
     return [_restarting(month, name) if policies.of(name).relaunches else _going_on(month, name) for name in names]

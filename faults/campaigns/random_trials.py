@@ -48,7 +48,7 @@ class Trial:
         of = self.request
         agree, ballast = of.options.get("agree"), of.options["ballast"]
         parts = [f"trial {self.number}: {of.pattern} by {of.recovery}"]
-        parts.append(f"{of.ranks} ranks" + (f" and {of.spares} spares" if of.spares else ""))
+        parts.append(f"{of.ranks} ranks" + (f" and {of.spares} spare{'s' * (of.spares > 1)}" if of.spares else ""))
         parts += [f"agreements every {agree}"] if agree else []
         parts += [f"over {of.net}"] if of.net else []
         parts += [f"ballast {format_size(ballast)}"] if ballast else []

@@ -8,6 +8,8 @@ import click
 
 from emulator.errors import UsageError
 from emulator.run.options import sharing
+from emulator.units import format_time
+from faults import policies
 from faults.campaigns.month import MEASURED_S, SOURCE, Month, compare, costs_of
 from faults.cli.options import Names, Positive
 from faults.cli.report import Report, reporting
@@ -28,7 +30,7 @@ from faults.cli.report import Report, reporting
               f"there, or here: medians of {SOURCE}.")  # fmt: skip
 @click.option("--draws", type=click.IntRange(min=1, max=10_000), default=100, show_default=True, help="Months to draw.")
 @sharing("seed")
-@reporting("month", "Check the options and simulate nothing.")
+@reporting("month", "Say what would be simulated, and simulate nothing.")
 def month(
     nodes: int, mtbf: float, recovery: tuple[str, ...], spares: int, length: float, step: float, checkpoint: float,
     recovery_time: float | None, costs: str | None, draws: int, seed: int, report: Report,
@@ -40,6 +42,11 @@ def month(
     asked = Month(nodes, mtbf, spares, length, step, checkpoint, recovery_time, known, f"{costs}", draws, seed)
     if report.dry_run:
         compare(replace(asked, draws=1), recovery)
+        click.echo(f"{nodes} nodes, each with an MTBF of {format_time(mtbf)}: {asked.failures:.3g} failures in "
+                   f"{format_time(length)}; {draws} such months are drawn")  # fmt: skip
+        for name in recovery:
+            click.echo(f"{name}: {policies.of(name).about}; a recovery takes {format_time(asked.recovery(name))} "
+                       f"({asked.source(name)})")  # fmt: skip
         return
     with report.begun(1, clock="simulated"):
         rows = compare(asked, recovery)

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import click
 
+from emulator.run.options import OneLineCommand
 from scripts.docs import agree
 from scripts.docs.blocks import ROOT, Block, Document, Step, documents, read
 from scripts.docs.running import play
 
 
-@click.command()
+@click.command(cls=OneLineCommand)
 @click.argument("paths", nargs=-1, type=click.Path(exists=True, path_type=Path), metavar="[DOCUMENT]...")
 @click.option("--quick", is_flag=True, help="Leave blocks marked slow as they are.")
 @click.option("--timed", is_flag=True, help="Renew measured figures too where all else agrees: on an idle machine.")

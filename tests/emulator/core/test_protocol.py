@@ -10,7 +10,7 @@ from mpi4py import MPI
 
 import emulator
 from emulator import carrier, costs, sim
-from emulator.costs import protocol as prices
+from tests.emulator.core import protocol_times as prices
 from emulator.errors import UsageError
 from emulator.network import Network
 from emulator.network.files import parse

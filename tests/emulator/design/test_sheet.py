@@ -11,7 +11,7 @@ import pytest
 from emulator.design import Sheet, load, parse, plan, predict, tolerance
 from emulator.design.fields import Slot
 from emulator.errors import UsageError
-from emulator.network.schema import Section
+from emulator.network.fields import Section
 from tests.emulator.design.sheets import SECTION, sheet
 
 
@@ -24,7 +24,7 @@ from tests.emulator.design.sheets import SECTION, sheet
             'memori = "1 GB"',
             r"no field 'memori' here: did you mean 'memory'\?",
         ),
-        ('pattern = "all-reduce"', 'pattern = "allreduce"', r"pattern must be 'all-reduce', .*got 'allreduce'"),
+        ('pattern = "all-reduce"', 'pattern = "allreduce"', r"pattern: must be 'all-reduce', .*got 'allreduce'"),
         ('t_comp = "1 s"', "t_comp = 1", r"job.t_comp: must be a time with its unit.*got 1"),
         ('t_comp = "1 s"', 't_comp = "0 s"', r"job.t_comp: must be a time > 0 s, got '0 s'"),
         ('t_comp = "1 s"', 't_comp = "1 parsec"', r"job.t_comp: .*got '1 parsec'"),

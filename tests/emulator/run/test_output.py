@@ -138,7 +138,8 @@ def test_closed_standard_output_is_one_line_and_status_1(tmp_path, command, stre
 @pytest.mark.parametrize(
     "command",
     [TINY, DRILL, [*PYTHON, "faults", "run", "-n", "2", "-m", "demos.ring"],
-     [*PYTHON, "emulator", "run", "-n", "2", "--net", "hdr", "-m", "demos.ring"]],
+     [*PYTHON, "emulator", "run", "-n", "2", "--net", "hdr", "-m", "demos.ring"],
+     [*PYTHON, "demos.incast", "--simulate", "2", "--net", "hdr"]],
     ids=lambda command: " ".join(command[2:4]),
 )  # fmt: skip
 def test_a_removed_directory_is_one_line_and_status_2(tmp_path, command):

@@ -74,6 +74,15 @@ def test_the_command_prints_what_recoveries_were_taken_to_cost(tmp_path):
     assert results.load(tmp_path)["clock"] == "simulated"
 
 
+def test_a_dry_run_says_what_is_drawn_and_what_a_recovery_takes(tmp_path):
+    arguments = ["--nodes", "100", "--mtbf", "10 d", "--length", "5 d", "--recovery", "shrink,restart", "--dry-run"]
+    done = CliRunner().invoke(main, ["month", *arguments, "--out", str(tmp_path / "none")])
+    assert done.exit_code == 0
+    assert "100 nodes, each with an MTBF of 10.0 d: 50 failures in 5.00 d" in done.stdout
+    assert [line.partition(":")[0] for line in done.stdout.splitlines()[1:]] == ["shrink", "restart"]
+    assert not (tmp_path / "none").exists()
+
+
 def test_recoveries_take_what_a_run_has_measured(tmp_path):
     run = [
         "drill",
