@@ -166,7 +166,7 @@ def assert_sound(network):
 
 def test_presets_run_from_the_lowest_latency_to_the_highest():
     expected = {"shm", "1gbe", "10gbe", "25gbe", "100gbe", "roce", "hdr", "ndr", "cloud-zone", "cloud-cross-zone"}
-    assert expected | {"wan", "home", "volunteers"} == set(presets())
+    assert expected | {"wan", "home", "volunteers"} <= set(presets())
     latencies = [load(name).smallest_latency() for name in presets()]
     assert latencies == sorted(latencies)
 
