@@ -9,13 +9,9 @@ from emulator.launch import mpirun
 mpirun.prepare()  # before anything imports MPI
 
 from emulator.run.options import OneLineGroup  # noqa: E402
-from faults.cli.alarms import alarms  # noqa: E402
+from faults.cli.campaigns import alarms, matrix, month, soak, trace  # noqa: E402
 from faults.cli.drill import drill  # noqa: E402
-from faults.cli.matrix import matrix  # noqa: E402
-from faults.cli.month import month  # noqa: E402
 from faults.cli.run import run  # noqa: E402
-from faults.cli.soak import soak  # noqa: E402
-from faults.cli.trace import trace  # noqa: E402
 
 
 @click.group(cls=OneLineGroup)

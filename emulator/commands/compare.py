@@ -13,10 +13,10 @@ import click
 import numpy as np
 
 from emulator import results
-from emulator.commands.foreign import of_this_version
 from emulator.errors import CannotWrite, UsageError
 from emulator.measure import samples, two_samples
 from emulator.measure.two_samples import Timings
+from emulator.results import of_this_version
 from emulator.run.options import SHARE, OneLineCommand
 
 Name = tuple[str, int | None, int | None]  # what was measured, on how many ranks, of which size

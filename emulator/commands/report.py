@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 
 from emulator import results
-from emulator.commands.foreign import of_this_version
 from emulator.report import terminal
 from emulator.report.views import view
+from emulator.results import of_this_version
 from emulator.results.files import check_writable
 from emulator.run.console import make_console
 from emulator.run.options import OneLineCommand, sharing

@@ -9,10 +9,11 @@ Times in seconds, sizes in bytes, beta and gamma in seconds per byte. `emulator.
     16
 """
 
+import contextlib
 import csv
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,8 @@ from emulator.results import environment
 from emulator.results.files import check_writable, discard, point_latest, replacing, run_folder
 
 __all__ = [
-    "RESULT", "SAMPLES", "check_writable", "discard", "keep", "load", "load_samples", "new", "plain", "replacing",
-    "run_folder", "save", "save_samples", "write_json",
+    "RESULT", "SAMPLES", "check_writable", "discard", "keep", "load", "load_samples", "new", "of_this_version", "plain",
+    "replacing", "run_folder", "save", "save_samples", "write_json",
 ]  # fmt: skip
 
 RESULT, SAMPLES = "result.json", "samples.csv"
@@ -234,3 +235,18 @@ def plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return str(value) if isinstance(value, Path) else value
+
+
+@contextlib.contextmanager
+def of_this_version(*runs: Path) -> Iterator[None]:
+    """Turn an error about a command's own fields into one line: the schema knows those that all commands share."""
+    try:
+        yield
+    except UsageError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        named = " or ".join(map(str, runs))
+        raise UsageError(
+            f"a result is read by the version that wrote it, {named} has a field of another kind "
+            f"({type(error).__name__}: {error}): run its command again"
+        ) from None

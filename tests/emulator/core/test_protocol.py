@@ -10,11 +10,11 @@ from mpi4py import MPI
 
 import emulator
 from emulator import carrier, costs, sim
-from tests.emulator.core import protocol_times as prices
 from emulator.errors import UsageError
 from emulator.network import Network
 from emulator.network.files import parse
 from emulator.network.protocol import Protocol
+from tests.emulator.core import protocol_times as prices
 from tests.emulator.small_networks import ALPHA, BETA, plain
 from tests.ranks import on_ranks
 

@@ -78,7 +78,7 @@ def test_a_dry_run_says_what_is_drawn_and_what_a_recovery_takes(tmp_path):
     arguments = ["--nodes", "100", "--mtbf", "10 d", "--length", "5 d", "--recovery", "shrink,restart", "--dry-run"]
     done = CliRunner().invoke(main, ["month", *arguments, "--out", str(tmp_path / "none")])
     assert done.exit_code == 0
-    assert "100 nodes, each with an MTBF of 10.0 d: 50 failures in 5.00 d" in done.stdout
+    assert "100 nodes, each with an MTBF of 240 h: 50 failures in 120 h" in done.stdout
     assert [line.partition(":")[0] for line in done.stdout.splitlines()[1:]] == ["shrink", "restart"]
     assert not (tmp_path / "none").exists()
 
