@@ -8,10 +8,12 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from mpi4py import MPI
 
+from emulator import results
 from emulator.core import traffic
 from emulator.wire.pacing import summarise
 
@@ -88,6 +90,29 @@ class Ending:
         total = traffic.total(network, [row[0] for row in known])
         fidelity = summarise([row[1] for row in known], sum(row[2] for row in known), pace)
         return {"traffic": total.describe(network), "fidelity": fidelity, "pace": fidelity["pace"]}
+
+
+def conclude(result: dict[str, Any], folder: Path, json: str | None, note: str, quiet: bool, full: bool) -> None:
+    """Save the result of a program, and print it with a note unless `quiet`; its page lies beside it.
+
+    Raises
+    ------
+    CannotWrite
+        Something could not be written, once all has been printed.
+    """
+    from emulator.report import page, terminal
+    from emulator.report.views import view
+    from emulator.run.console import make_console
+
+    unwritten = results.keep(result, folder / results.RESULT, json)
+    console = None if quiet else make_console()
+    if console is not None:
+        console.print()
+        terminal.show(view(results.plain(result)), console, full)
+        if note:
+            console.print(note)
+    if unwritten := page.keep(folder, result, console, unwritten):
+        raise unwritten
 
 
 def _say(text: str) -> None:

@@ -43,9 +43,8 @@ def pool(runs: tuple[Path, ...], out: str | None, seed: int, full: bool) -> None
     terminal.show([launches(found), *view(results.plain(result))], printer, full)
     folder = results.run_folder("pool", out)
     results.save(result, folder / results.RESULT)
-    if problem := page.keep(folder, result):
+    if problem := page.keep(folder, result, printer):
         raise problem
-    terminal.show([page.where(folder)], printer)
 
 
 def pooled(runs: Sequence[Path], seed: int = 0) -> tuple[dict[str, Any], list[dict[str, Any]]]:

@@ -182,6 +182,8 @@ def _close(
     json: str | None, quiet: bool, full: bool,
 ) -> None:  # fmt: skip
     """Report, and make this process end with a failure if that fails: an exit handler cannot do so by an exception."""
+    from emulator.commands.ending import conclude
+
     try:
         if recorder is not None:
             recorder.close()
@@ -191,16 +193,7 @@ def _close(
                 from emulator.trace.folder import conclude
 
                 result["timeline"] = conclude(folder)
-            path = folder / results.RESULT
-            unwritten = results.keep(result, path, json)
-            if unwritten is None:
-                from emulator.report import page
-
-                unwritten = page.keep(folder, result)
-            if not quiet:
-                _print(engine, ending, result, None if unwritten else folder, full)
-            if unwritten is not None:
-                raise unwritten
+            conclude(result, folder, json, _unpaced(engine, ending, result), quiet, full)
         stalls.stop()
     except (UsageError, CheckFailed) as error:
         print_error(str(error))
@@ -210,19 +203,11 @@ def _close(
         program.leave(1)
 
 
-def _print(engine: Any, ending: Ending, result: dict[str, Any], folder: Path | None, full: bool) -> None:
-    """Print what the run took, and where its page is if it could be saved."""
-    from emulator.report import page, terminal
-    from emulator.report.views import view
-    from emulator.run.console import make_console
-
-    console = make_console()
-    console.print()
-    terminal.show(view(results.plain(result)), console, full)
-    if engine is not None and not engine.pacer.pace:
-        console.print(
-            f"emulated {result['traffic']['seconds']:.6g} s, wall {ending.wall():.3g} s: without pacing only MPI.Wtime "
-            "reads emulated time; what the program times with time.perf_counter or time.time is the wall's"
-        )
-    if folder is not None:
-        terminal.show([page.where(folder)], console)
+def _unpaced(engine: Any, ending: Ending, result: dict[str, Any]) -> str:
+    """What the program's own clocks have read where emulated time has no relation to the wall's."""
+    if engine is None or engine.pacer.pace:
+        return ""
+    return (
+        f"emulated {result['traffic']['seconds']:.6g} s, wall {ending.wall():.3g} s: without pacing only MPI.Wtime "
+        "reads emulated time; what the program times with time.perf_counter or time.time is the wall's"
+    )

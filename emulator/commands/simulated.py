@@ -32,6 +32,7 @@ def simulate(
     if not MPI.Is_initialized():
         MPI.Init()
     from emulator.comm import algorithms, refused
+    from emulator.commands.ending import conclude
     from emulator.sim.program import RankFailed
 
     algorithms.find()
@@ -57,7 +58,8 @@ def simulate(
     result |= _figures(network, rows)
     if traced is not None:
         result["timeline"] = traced.conclude()
-    return _keep(result, folder, json, wall, quiet, full)
+    conclude(result, folder, json, f"simulated {result['traffic']['seconds']:.6g} s, wall {wall:.3g} s", quiet, full)
+    return 0
 
 
 class _Traced:
@@ -143,22 +145,3 @@ def _drop(cause: BaseException) -> None:
             gc.collect()
     finally:
         sys.unraisablehook = before
-
-
-def _keep(result: dict[str, Any], folder: Path, json: str | None, wall: float, quiet: bool, full: bool) -> int:
-    """Save the result and its page, and print them."""
-    from emulator.report import page, terminal
-    from emulator.report.views import view
-    from emulator.run.console import make_console
-
-    unwritten = results.keep(result, folder / results.RESULT, json) or page.keep(folder, result)
-    if not quiet:
-        console = make_console()
-        console.print()
-        terminal.show(view(results.plain(result)), console, full)
-        console.print(f"simulated {result['traffic']['seconds']:.6g} s, wall {wall:.3g} s")
-        if unwritten is None:
-            terminal.show([page.where(folder)], console)
-    if unwritten is not None:
-        raise unwritten
-    return 0

@@ -255,12 +255,10 @@ class Run:
 
     def leave_page(self) -> None:
         """Write the page of the saved result beside it, on rank 0, and say where it is."""
-        if self.rank == 0 and self.unwritten is None and self.launch.last:
-            from emulator.report import page, terminal
+        if self.rank == 0 and self.launch.last:
+            from emulator.report import page
 
-            self.unwritten = page.keep(self.folder, self.result)
-            if self.console is not None and self.unwritten is None:
-                terminal.show([page.where(self.folder)], self.console)
+            self.unwritten = page.keep(self.folder, self.result, self.console, self.unwritten)
 
     def save_unfinished(self) -> bool:
         """Save what `emulator.measure.repetitions.measure` and the demo have so far; whether there was anything."""

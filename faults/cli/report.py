@@ -135,10 +135,7 @@ class Report:
             terminal.show(views.body(self._record), self.screen, self._full)
             if "timeline" in self._record:
                 terminal.show(timeline.brief(self._record["timeline"]), self.screen)
-        if self._unwritten is None:
-            self._unwritten = page.keep(self._path.parent, self._record)
-            if self.screen and self._unwritten is None:
-                terminal.show([page.where(self._path.parent)], self.screen)
+        self._unwritten = page.keep(self._path.parent, self._record, self.screen, self._unwritten)
 
     @contextmanager
     def progress(self, total: int, label: str, ranks: bool = True) -> Iterator[console.Progress]:

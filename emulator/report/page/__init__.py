@@ -12,10 +12,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from emulator.errors import CannotWrite
-from emulator.report import views
+from emulator.report import terminal, views
 from emulator.report.model import Detail, Drawing, Item, Map, Scenario, Series, Table, Text, Verdict
 from emulator.report.page import coefficients
 from emulator.report.page.chart import key
@@ -25,6 +25,9 @@ from emulator.report.views import common, several, timeline
 from emulator.results import RESULT, plain
 from emulator.results.files import replacing
 from emulator.trace import diagram
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 __all__ = ["PAGE", "keep", "render", "where", "write"]
 
@@ -46,12 +49,28 @@ def write(path: str | Path, results: Sequence[Mapping[str, Any]]) -> Path:
     return path
 
 
-def keep(folder: Path, result: Mapping[str, Any]) -> CannotWrite | None:
-    """Write the page of a result into its run folder; gives the error if it cannot be written."""
+def keep(
+    folder: Path, result: Mapping[str, Any], console: Console | None = None, unwritten: CannotWrite | None = None
+) -> CannotWrite | None:
+    """Write the page of a result into its run folder, and say on the console where it is.
+
+    Parameters
+    ----------
+    unwritten : why the result itself could not be saved; then there is no page either
+
+    Returns
+    -------
+    CannotWrite or None
+        What could not be written.
+    """
+    if unwritten is not None:
+        return unwritten
     try:
         write(folder / PAGE, [plain(result)])
     except CannotWrite as error:
         return error
+    if console is not None:
+        terminal.show([where(folder)], console)
     return None
 
 
