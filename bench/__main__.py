@@ -15,7 +15,7 @@ import click
 import bench
 from emulator.errors import UsageError
 from emulator.results import environment
-from emulator.run.options import OneLineCommand
+from emulator.run.one_line import OneLineCommand
 
 FOLDER = Path(__file__).resolve().parent / "results"
 

@@ -22,7 +22,8 @@ from demos._lib import design_receipts as receipts_of
 from demos._lib import design_report as report
 from emulator.errors import CheckFailed, UsageError
 from emulator.results.files import replacing
-from emulator.run.options import SIZE, OneLineGroup, refuse_beside_simulate, sharing
+from emulator.run.one_line import OneLineGroup
+from emulator.run.options import SIZE, refuse_beside_simulate, sharing
 
 CASES = ("agentic", "federated", "rag", "recommendation", "swarm")
 _CASES = Path(__file__).parent / "cases"

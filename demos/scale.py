@@ -25,7 +25,8 @@ from demos.compare import PATTERNS, STEPS, price, shortest_schedule, through_coo
 from emulator import costs, sim
 from emulator.errors import UsageError
 from emulator.network import Network, load
-from emulator.run.options import BUDGET, RANKS, SIZE, TIME, OneLineCommand, common_options, refuse_inside
+from emulator.run.one_line import OneLineCommand
+from emulator.run.options import BUDGET, RANKS, SIZE, TIME, common_options, refuse_inside
 from emulator.sim.recording import NoReplay
 from emulator.sim.run import RANK_BYTES
 from emulator.sim.schedule import replay

@@ -18,7 +18,8 @@ from emulator.launch.job import rank
 from emulator.report import terminal
 from emulator.report.views import charts, view
 from emulator.run.console import make_console
-from emulator.run.options import RANKS, SIZE, TIME, OneLineCommand
+from emulator.run.one_line import OneLineCommand
+from emulator.run.options import RANKS, SIZE, TIME
 from emulator.speedup import Row, Speedup
 from emulator.units import format_size, format_time
 

@@ -14,7 +14,7 @@ if __name__ == "__main__":
 import click
 
 from emulator import __version__
-from emulator.run.options import OneLineGroup
+from emulator.run.one_line import OneLineGroup
 
 
 class _Lazy(OneLineGroup):

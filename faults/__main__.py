@@ -8,7 +8,7 @@ from emulator.launch import mpirun
 
 mpirun.prepare()  # before anything imports MPI
 
-from emulator.run.options import OneLineGroup  # noqa: E402
+from emulator.run.one_line import OneLineGroup  # noqa: E402
 from faults.cli.campaigns import alarms, matrix, month, soak, trace  # noqa: E402
 from faults.cli.drill import drill  # noqa: E402
 from faults.cli.run import run  # noqa: E402

@@ -17,7 +17,8 @@ from emulator.errors import CannotWrite, UsageError
 from emulator.measure import samples, two_samples
 from emulator.measure.two_samples import Timings
 from emulator.results import of_this_version
-from emulator.run.options import SHARE, OneLineCommand
+from emulator.run.one_line import OneLineCommand
+from emulator.run.options import SHARE
 
 Name = tuple[str, int | None, int | None]  # what was measured, on how many ranks, of which size
 

@@ -16,7 +16,8 @@ import click
 from emulator import results
 from emulator.errors import UsageError
 from emulator.results import environment
-from emulator.run.options import OneLineCommand, sharing
+from emulator.run.one_line import OneLineCommand
+from emulator.run.options import sharing
 
 _ONE_SOURCE = ("schema", "command", "started", "environment", "network", "clock", "pace")
 

@@ -12,7 +12,8 @@ from emulator.report.views import view
 from emulator.results import of_this_version
 from emulator.results.files import check_writable
 from emulator.run.console import make_console
-from emulator.run.options import OneLineCommand, sharing
+from emulator.run.one_line import OneLineCommand
+from emulator.run.options import sharing
 
 
 @click.command(cls=OneLineCommand)

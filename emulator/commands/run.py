@@ -26,7 +26,8 @@ from emulator.errors import CheckFailed, UsageError, on_root
 from emulator.launch import mpirun
 from emulator.launch.job import inside
 from emulator.launch.streams import print_error
-from emulator.run.options import OneLineCommand, common_options, refuse_beside_simulate, refuse_idle, relaunch
+from emulator.run.one_line import OneLineCommand
+from emulator.run.options import common_options, refuse_beside_simulate, refuse_idle, relaunch
 
 if TYPE_CHECKING:
     from emulator.commands.ending import Ending

@@ -10,7 +10,7 @@ from emulator.errors import UsageError
 from emulator.report import terminal
 from emulator.report.views import timeline
 from emulator.run.console import make_console
-from emulator.run.options import OneLineCommand
+from emulator.run.one_line import OneLineCommand
 from emulator.trace import diagram, loading, perfetto
 from emulator.trace.recorder import TRACES
 from emulator.trace.summary import summarise

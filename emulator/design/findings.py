@@ -43,3 +43,9 @@ class Case:
     def row(self) -> dict[str, float]:
         """The figures at the chosen p."""
         return self.priced.at(self.nodes)
+
+    def how(self, exact: bool) -> str:
+        """How the figures of a comparison were found, where the network leaves two ways."""
+        if self.facts.uniform:
+            return ""
+        return " (message by message)" if exact else " (by formulas of first order)"

@@ -9,22 +9,20 @@ from typing import Any
 
 import numpy as np
 
-from emulator import costs
 from emulator.costs import graphs
-from emulator.design import balance, bill, failures, pricing, walk
+from emulator.design import balance, failures, pricing, walk
 from emulator.design.choices import HURRIES, POLICIES
 from emulator.design.contradictions import contradictions
 from emulator.design.findings import Case, Finding
-from emulator.design.model import Design, Flow, facts_and_design, legal_policies
-from emulator.design.pricing import Priced
+from emulator.design.model import Design, facts_and_design, legal_policies
+from emulator.design.rivals import cheapest, touched_rows
 from emulator.design.sheet import SLOTS, Sheet
-from emulator.design.tables import KEY_BYTES, State
+from emulator.design.tables import State
 from emulator.design.words import age, size
 from emulator.units import format_time
 
 WAIT = 1.3
 IMBALANCE = 1.5
-TRAFFIC = 10
 NEEDED = {"mean": None, "median": (2, 1), "trimmed-mean": (2, 1), "krum": (2, 3)}
 """Updates that a rule needs for f liars: a f + b (`primitives.federated.rules`); a mean bears none."""
 
@@ -49,93 +47,6 @@ def fits(case: Case) -> Iterator[Finding]:
         remedy = f"take at least {math.ceil(case.design.servers * needed / room)} servers"
     yield Finding(1, "partition", f"a {where} must hold {size(needed)} and has {size(room)}: "
                   f"{size(needed - room)} too much", remedy)  # fmt: skip
-
-
-def _alternatives(case: Case, flow: Flow) -> Iterator[Flow]:
-    """Other ways to exchange the same part that its partition allows."""
-    part = case.facts.parts[flow.of]
-    if not isinstance(part, State) or not (flow.kind.sums or flow.kind.servers):
-        return
-    if case.design.holder(part) != "shards":
-        yield replace(flow, pattern="all-reduce", algorithm="auto", servers=0)
-        servers = max(flow.servers, case.design.servers, 1)
-        yield replace(flow, pattern="parameter-server", algorithm="auto", servers=servers)
-
-
-def _with(case: Case, flow: Flow, other: Flow) -> Priced:
-    """The design with one flow exchanged, priced."""
-    flows = tuple(other if one is flow else one for one in case.design.flows)
-    return pricing.price(case.facts, replace(case.design, flows=flows))
-
-
-def cheapest(case: Case) -> Iterator[Finding]:
-    for flow in case.design.flows:
-        for other in _alternatives(case, flow):
-            if other.pattern == flow.pattern and (not flow.kind.sums or flow.algorithm == "auto"):
-                continue
-            changed = _with(case, flow, other)
-            own, seconds, exact = _both(case, flow, changed.design, other)
-            if seconds * 1.05 < own and changed.feasible[case.nodes - 1]:
-                name = other.pattern
-                if other.kind.sums:
-                    n = bill.volume(changed.design, other, case.facts.parts[flow.of])
-                    name += f" by {bill.algorithm_of(case.facts, other, n, case.nodes)}"
-                yield Finding(
-                    2, "communication", f"{flow.of}: {flow.pattern} takes {format_time(own)} at p = {case.nodes}, "
-                    f"{name} {format_time(seconds)}: {own / seconds:.1f} times less{_how(case, exact)}",
-                    f"take {name} for {flow.of}", error=exact)  # fmt: skip
-
-
-def _both(case: Case, flow: Flow, changed: Design, other: Flow) -> tuple[float, float, bool]:
-    """Seconds of a flow, and of another in its place; and whether both are exact, not of first order."""
-    pairs, found, exact = ((case.design, flow), (changed, other)), [], []
-    for design, one in pairs:
-        terms = walk.followed(case.sheet, case.facts, design, case.nodes, one.of)
-        exact.append(case.facts.uniform or terms is not None)
-        price = bill.flow_price(case.facts, design, one, np.array([case.nodes]))
-        formula, reduction = (float(np.broadcast_to(part, (1,))[0]) for part in (price.seconds, price.reduction))
-        found.append((formula, sum(terms[one.of]) + reduction if terms else formula))
-    own, seconds = (each[all(exact)] for each in found)
-    return own, seconds, all(exact)
-
-
-def _how(case: Case, exact: bool) -> str:
-    """How the figures of a comparison were found, where the network leaves two ways."""
-    if case.facts.uniform:
-        return ""
-    return " (message by message)" if exact else " (by formulas of first order)"
-
-
-def _quicker(case: Case, flow: Flow) -> bool:
-    """Whether another pattern is quicker than the flow's: by its bytes, where the network is uniform."""
-    if case.facts.uniform:
-        return True
-    for other in _alternatives(case, flow):
-        if other.pattern != flow.pattern:
-            own, seconds, exact = _both(case, flow, _with(case, flow, other).design, other)
-            return exact and seconds < own
-    return False
-
-
-def touched_rows(case: Case) -> Iterator[Finding]:
-    for flow in case.design.flows:
-        state = case.facts.parts[flow.of]
-        if not isinstance(state, State) or not state.touched or case.design.holder(state) == "shards":
-            continue
-        dense = costs.price("ring", 0, 0, 0, max(2, case.nodes), state.dense).sent
-        share, crossover = state.touched / state.rows, dense / ((state.row_bytes + KEY_BYTES) * state.rows)
-        turn = f"below a share of {crossover:.2g}" if crossover < 1 else "at every share"
-        said = (f"{flow.of}: a step touches {share:.2g} of the {state.rows} rows, and {turn} a parameter server sends "
-                "less than all-reduce")  # fmt: skip
-        if flow.kind.sums and dense > TRAFFIC * state.sparse:
-            yield Finding(3, "communication", f"{said}. all-reduce sends {size(dense)} per node and step, a parameter "
-                          f"server {size(state.sparse)}: {dense / state.sparse:.0f} times less",
-                          "shard it over servers and pull the touched rows only",
-                          error=_quicker(case, flow))  # fmt: skip
-        if flow.kind.servers and state.sparse > TRAFFIC * dense:
-            yield Finding(3, "communication", f"{said}. The parameter server sends {size(state.sparse)} per node and "
-                          f"step, all-reduce {size(dense)}", "replicate it and all-reduce",
-                          error=_quicker(case, flow))  # fmt: skip
 
 
 def staleness(case: Case) -> Iterator[Finding]:
@@ -249,10 +160,10 @@ def nodes(case: Case) -> Iterator[Finding]:
     exact = case.facts.uniform or not (case.priced.first_order(case.nodes) or fewer.first_order(best))
     if case.nodes > best and (not exact or case.row["job"] > fewer.at(best)["job"]):
         yield Finding(12, "partition", f"p = {case.nodes} is above p* = {best}: more nodes make the job slower"
-                      + _how(case, exact), f"nodes = {knee} (5 % off the best time)", error=exact)  # fmt: skip
+                      + case.how(exact), f"nodes = {knee} (5 % off the best time)", error=exact)  # fmt: skip
     elif case.nodes > 1.5 * knee:
         yield Finding(12, "partition", f"p = {case.nodes} is {case.nodes / knee:.1f} times the {knee} nodes that come "
-                      f"within 5 % of the best time{_how(case, exact=False)}", f"nodes = {knee}",
+                      f"within 5 % of the best time{case.how(exact=False)}", f"nodes = {knee}",
                       error=False)  # fmt: skip
 
 

@@ -31,15 +31,12 @@ from typing import cast
 from mpi4py import MPI
 
 from faults.agree.agreement import FRESH, QUIET, RECENT, Agreements, Wait, revoke
+from faults.agree.deaths import RecoveryFailed, dead_ranks
 from faults.platform import LOCAL, Clock
 
 WORK_COMMS, RENEWED_WORK_COMMS = 24, 4  # a new group is built while all ranks wait for it
 _PER_WORD = 26  # ranks per agreed int, of whose 31 bits beside the sign five are the head
 _HEAR_S = 0.02  # longest wait for the runtime to name the dead, when a revoked communicator says that there are some
-DEATHS = {MPI.ERR_PROC_FAILED, MPI.ERR_PROC_FAILED_PENDING}
-"""Classes of errors by which MPI tells of a dead rank."""
-OF_A_DEATH = DEATHS | {MPI.ERR_REVOKED}
-"""The same, and that by which a rank learns that others have given up what it waits for."""
 ANY = 0b111
 """The copies of a rank that has none and takes what the others have."""
 
@@ -63,25 +60,9 @@ class Decision:
     grows: bool = False
 
 
-class RecoveryFailed(RuntimeError):
-    """Recovery cannot go on: the phase in which that became clear, and why."""
-
-    def __init__(self, phase: str, reason: str) -> None:
-        super().__init__(f"{phase}: {reason}")
-        self.phase, self.reason = phase, reason
-
-
 def quiet(comm: MPI.Comm) -> None:
     """Errors on `comm` become exceptions instead of ending the job."""
     comm.Set_errhandler(MPI.ERRORS_RETURN)
-
-
-def dead_ranks(comm: MPI.Comm, members: MPI.Group) -> set[int]:
-    """Ranks of `comm`, whose group is `members`, that this process knows to be dead."""
-    group = comm.Get_failed()
-    dead = group.Translate_ranks(list(range(group.size)), members) if group.size else []
-    group.Free()
-    return set(dead)
 
 
 class SurvivorGroup:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from emulator.errors import UsageError
-from faults.agree.survivor_group import RecoveryFailed
+from faults.agree.deaths import RecoveryFailed
 
 if TYPE_CHECKING:
     from mpi4py import MPI

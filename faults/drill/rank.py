@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from emulator.errors import UsageError
-from faults.agree.survivor_group import RecoveryFailed
+from faults.agree.deaths import RecoveryFailed
 from faults.drill import job_spec
 from faults.drill.job_spec import JobSpec
 from faults.inject.drill_context import DrillContext

@@ -17,7 +17,8 @@ from types import TracebackType
 
 from mpi4py import MPI
 
-from faults.agree.survivor_group import Decision, RecoveryFailed, SurvivorGroup
+from faults.agree.deaths import RecoveryFailed
+from faults.agree.survivor_group import Decision, SurvivorGroup
 from faults.inject.drill_context import DrillContext
 from faults.record import outcome
 from faults.record.journal import What

@@ -14,7 +14,8 @@ from mpi4py import MPI
 from emulator import carrier
 from emulator.comm import refused
 from faults.agree import survivor_group
-from faults.agree.survivor_group import Decision, RecoveryFailed, SurvivorGroup
+from faults.agree.deaths import RecoveryFailed
+from faults.agree.survivor_group import Decision, SurvivorGroup
 from faults.platform import LOCAL
 from faults.policies import Policy
 from faults.record.journal import What

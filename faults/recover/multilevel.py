@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from faults.agree.survivor_group import RecoveryFailed
+from faults.agree.deaths import RecoveryFailed
 from faults.checkpoint.buddy import Buddy
 from faults.checkpoint.part import Damaged, Slice, even_slice
 from faults.recover.preconditions import check_state

@@ -21,7 +21,7 @@ from mpi4py import MPI
 
 from emulator.comm.compiled_classes import replace_methods
 from emulator.errors import UsageError
-from faults.agree.survivor_group import OF_A_DEATH, RecoveryFailed
+from faults.agree.deaths import OF_A_DEATH, RecoveryFailed
 from faults.platform import LOCAL, Executioner
 from faults.record import outcome
 from faults.record.journal import What

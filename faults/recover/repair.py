@@ -19,7 +19,8 @@ from mpi4py import MPI
 
 from emulator.errors import UsageError
 from faults.agree import survivor_group
-from faults.agree.survivor_group import Decision, RecoveryFailed
+from faults.agree.deaths import RecoveryFailed
+from faults.agree.survivor_group import Decision
 from faults.inject.drill_context import DrillContext
 from faults.record import outcome
 from faults.record.checksum import checksum

@@ -23,7 +23,7 @@ from mpi4py import MPI
 
 from emulator.costs import checkpoints as interval
 from emulator.errors import UsageError
-from faults.agree.survivor_group import RecoveryFailed
+from faults.agree.deaths import RecoveryFailed
 from faults.checkpoint import Damaged, Store
 from faults.inject.drill_context import DrillContext
 from faults.record import outcome

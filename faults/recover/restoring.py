@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from mpi4py import MPI
 
-from faults.agree.survivor_group import RecoveryFailed
+from faults.agree.deaths import RecoveryFailed
 from faults.inject.drill_context import DrillContext
 from faults.record import outcome
 from faults.record.journal import What

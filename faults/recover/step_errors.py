@@ -6,7 +6,7 @@ import math
 
 from mpi4py import MPI
 
-from faults.agree.survivor_group import OF_A_DEATH
+from faults.agree.deaths import OF_A_DEATH
 
 TRIES, _TRIES_REVOKED, _TRIES_ELSEWHERE = 2, 4, 8
 _OF_PROGRAMS = {

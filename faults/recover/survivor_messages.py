@@ -8,7 +8,7 @@ from typing import Any
 from mpi4py import MPI
 
 from emulator.errors import UsageError
-from faults.agree.survivor_group import DEATHS, dead_ranks
+from faults.agree.deaths import DEATHS, dead_ranks
 from faults.record.status_board import NO_RANK
 from faults.recover.survivor_requests import Note, NotedRequest, RenamingParent, RenamingRequest
 from faults.recover.tag_ranges import BITS

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from emulator.run.options import OneLineCommand
+from emulator.run.one_line import OneLineCommand
 from scripts.docs import agree
 from scripts.docs.blocks import ROOT, Block, Document, Step, documents, read
 from scripts.docs.running import play

@@ -5,7 +5,7 @@ import pytest
 from mpi4py import MPI
 
 from emulator.errors import UsageError
-from faults.agree.survivor_group import RecoveryFailed
+from faults.agree.deaths import RecoveryFailed
 from faults.checkpoint.buddy import Buddy
 from tests.ranks import on_ranks
 
