@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 from emulator.report.model import Axis, Curve, Mark, Row, Series, grouped
-from emulator.report.views.common import Result
+from emulator.report.views.common import PARTS, Result
 from emulator.units import format_size, format_time
 
 BYTES = Axis("size", "bytes", log=True, binary=True, form=lambda size: format_size(round(size)))
@@ -29,13 +29,13 @@ def plots(result: Result) -> Iterator[Series]:
     by_pattern = grouped(timed(result), "pattern")
     if len(by_pattern) > _MOST_PLOTS:
         yield _beside(result, by_pattern)
-        by_pattern = {name: rows for name, rows in by_pattern.items() if name in ("link", "reduction")}
+        by_pattern = {name: rows for name, rows in by_pattern.items() if name in PARTS}
     for pattern, rows in by_pattern.items():
         if len(rows) < 2:
             continue
         name = pattern.replace(" ", "-").replace(",", "")
         groups = grouped(sorted(rows, key=lambda row: (row["ranks"], row["bytes"])), "ranks")
-        native = pattern not in ("link", "reduction")
+        native = pattern not in PARTS
         curves = [one for p, group in groups.items() for one in times(group, f"p = {p}", p, native)]
         marks = switches([fit for fit in result["fits"] if fit["pattern"] == pattern])
         yield Series(f"time-{name}", f"{pattern}: time by size ({result['clock']} clock)", BYTES, TIME, curves, marks)
@@ -50,7 +50,7 @@ def _beside(result: Result, by_pattern: Mapping[str, Sequence[Row]]) -> Series:
     curves = []
     for pattern, rows in by_pattern.items():
         these = [row for row in rows if row["ranks"] == most]
-        if these and pattern not in ("link", "reduction"):
+        if these and pattern not in PARTS:
             curves.append(medians(these, pattern, style="joined"))
     return Series("time-patterns", f"Time by size on {most} ranks ({result['clock']} clock)", BYTES, TIME, curves)
 

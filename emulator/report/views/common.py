@@ -137,18 +137,33 @@ def emulated(result: Result) -> str:
     return "" if result["clock"] == "wall" else f", {result['clock']} time"
 
 
+PARTS = ("link", "reduction")
+"""Measured beside a pattern, for its formula: a message between two ranks, and the sum of two vectors on one."""
+
+
+def patterns(result: Result) -> list[Row]:
+    """The measurements without those of `PARTS`."""
+    return [row for row in result["measurements"] if row["pattern"] not in PARTS]
+
+
+def largest(rows: Sequence[Row]) -> list[int]:
+    """The numbers of those measurements that have the most ranks, and of these the most bytes."""
+    most = max(((row["ranks"], row["bytes"]) for row in rows), default=None)
+    return [number for number, row in enumerate(rows) if (row["ranks"], row["bytes"]) == most]
+
+
 def measurements(result: Result) -> Iterator[Item]:
-    """Tables of all measurements but those of the link and of local reductions, one for each number of ranks."""
-    rows = [row for row in result["measurements"] if row["pattern"] not in ("link", "reduction")]
-    patterns = list(grouped(rows, "pattern"))
+    """Tables of all measurements but those of `PARTS`, one for each number of ranks."""
+    rows = patterns(result)
+    names = list(grouped(rows, "pattern"))
     most = max((row["ranks"] for row in rows), default=0)
     for ranks, these in grouped(rows, "ranks").items():
-        if len(patterns) == 1:
-            table = measured(these, f"{patterns[0]}, {ranks} ranks{emulated(result)}")
+        if len(names) == 1:
+            table = measured(these, f"{names[0]}, {ranks} ranks{emulated(result)}")
         else:
             table = comparison(these, f"{ranks} ranks{emulated(result)}, microseconds")
         yield replace(table, key=spread(len(table.rows))) if ranks == most else Detail(table)
-    if len(patterns) == 1 and any("held_out" in row for row in rows):
+    if len(names) == 1 and any("held_out" in row for row in rows):
         held = any(row.get("held_out") for row in rows)
         unseen = "; predicted: by a fit on fewer ranks, which has not seen these" if held else ""
         several = result.get("launches") or 1

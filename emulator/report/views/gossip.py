@@ -40,8 +40,7 @@ def view(result: common.Result) -> Iterator[Item]:
         )
     if result.get("formula"):
         rows = result["measurements"]
-        most = max(((row["ranks"], row["bytes"]) for row in rows), default=(0, 0))
-        key = [number for number, row in enumerate(rows) if (row["ranks"], row["bytes"]) == most]
+        key = common.largest(rows)
         yield Table.of(
             f"time of an average ({result['formula']})",
             _TIMES,

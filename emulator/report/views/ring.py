@@ -18,7 +18,7 @@ _MOST_SCENARIOS = 6
 
 def finding(result: common.Result) -> str | None:
     """The largest all-reduce on the most ranks beside the native one, and p*."""
-    rows = [row for row in result["measurements"] if row["pattern"] not in ("link", "reduction")]
+    rows = common.patterns(result)
     if not rows:
         return None
     largest = max(row["bytes"] for row in rows)

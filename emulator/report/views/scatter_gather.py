@@ -33,9 +33,8 @@ def view(result: common.Result) -> Iterator[Item]:
     """The four parts, one after another."""
     if result.get("formula"):
         rows = result["measurements"]
-        most = max((row["ranks"], row["bytes"]) for row in rows)
-        key = [number for number, row in enumerate(rows) if (row["ranks"], row["bytes"]) == most]
-        yield Table.of(f"Scatter and gather of n bytes at the root ({result['formula']})", _TIMES, rows, key=key)
+        title = f"Scatter and gather of n bytes at the root ({result['formula']})"
+        yield Table.of(title, _TIMES, rows, key=common.largest(rows))
         yield from common.formula_errors(result, "scatters and gathers")
     words = result.get("word_count")
     if words:
