@@ -21,6 +21,7 @@ from faults.policies import Policy
 from faults.record.journal import What
 from faults.record.status_board import IN_STEPS, NO_RANK, REBUILDS
 from faults.recover import last_loop, other_comms, spawning, step_errors, world_calls
+from faults.recover.filling import Filling
 from faults.recover.placement import Placement
 from faults.recover.survivor_comm import SurvivorComm
 from faults.recover.tag_ranges import TagRanges
@@ -29,11 +30,8 @@ if TYPE_CHECKING:
     from faults.inject.drill_context import DrillContext
     from faults.platform import Timer
     from faults.recover.checked_messages import MessageSums
-    from faults.recover.newcomers import Newcomers
 
-_SPAWNS = 3  # failed attempts to let new processes in, before the survivors go on with fewer
 _RENEWALS = 20
-_LOOK_S = 1e-3
 
 
 class JobProcesses:
@@ -47,7 +45,7 @@ class JobProcesses:
     comm : the communicator of those at work; it is another one after a recovery
     wanted : the places that the job began with
     fresh : places whose holder has not got the state yet
-    growing_since : since when this rank has tried to fill empty places; None if it does not
+    filling : the new processes for empty places
 
     Parameters
     ----------
@@ -66,9 +64,7 @@ class JobProcesses:
             world_calls.refuse_collectives_with_spares(comm, spares)
         self._instruments = carrier.of(comm).instruments
         self._retired: list[SurvivorComm] = []  # their buffers may still be the target of messages under way
-        self._spawns_left = _SPAWNS
-        self._newcomers: Newcomers | None = None  # started by this rank, and not let in yet
-        self.growing_since: float | None = None
+        self.filling = Filling(drill)
         everyone, orphan_timer = spawning.all_processes(comm, drill)
         work_comms = survivor_group.RENEWED_WORK_COMMS if spawning.spawned() else survivor_group.WORK_COMMS
         self.group = SurvivorGroup(
@@ -166,31 +162,8 @@ class JobProcesses:
         step : the next one
         waits : wait for those that have been started: there is no later occasion
         """
-        empty, clock = len(self.wanted) - len(self.placement.places), self._drill.platform.clock
-        while self.policy.later and empty and self._spawns_left > 0 and self.coordinates:
-            if self._newcomers is None:
-                if not room():
-                    return False
-                self._drill.journal.write(What.GROWS, step=step)
-                self.growing_since = self.growing_since or clock.now()
-                self._newcomers = spawning.start(empty)
-            try:
-                if self._newcomers.ready():
-                    return True
-            except MPI.Exception:
-                self._spawns_left -= 1
-                self.close()
-                continue
-            if not waits:
-                return False
-            clock.sleep(_LOOK_S)
-        return False
-
-    def close(self) -> None:
-        """Give up the new processes that this rank has started, if they have not been let in."""
-        if self._newcomers is not None:
-            self._newcomers.close()
-            self._newcomers = None
+        empty = len(self.wanted) - len(self.placement.places)
+        return self.policy.later and empty > 0 and self.coordinates and self.filling.ready(empty, room, step, waits)
 
     @property
     def revoked(self) -> bool:
@@ -234,7 +207,7 @@ class JobProcesses:
         called = {place for place, holder in self.placement.places.items() if before.places.get(place) != holder}
         self.fresh = (self.fresh | called) & set(self.placement.places)
         empty = sorted(self.wanted - set(self.placement.places))
-        may = decision.grows and coordinator in alive if self.policy.later else self._spawns_left > 0
+        may = decision.grows and coordinator in alive if self.policy.later else self.filling.left > 0
         spawn = self.policy.spawns and bool(empty) and may
         if spawn or not comms_left:
             died = self._renew(empty if spawn else [])
@@ -264,15 +237,16 @@ class JobProcesses:
             comm = survivor_group.shrink(self.group.agree_comm)
             self._drill.enters(REBUILDS)
             if empty:
-                comm, empty = self._let_in(comm, empty)
+                starter = self.group.rank_in(comm.Get_group(), self._coordinator)
+                comm, empty = self.filling.let_in(comm, starter, empty, started=self.policy.later)
             clock = self._drill.platform.clock
             fresh = SurvivorGroup(comm, survivor_group.RENEWED_WORK_COMMS, beside=True, begins=False, clock=clock)
         except MPI.Exception as error:
             self._drill.journal.write(What.NOTICED, how=f"error {error.Get_error_class()}")
         decision = self.group.agree(fresh is not None)
         if fresh is None or not self.unchanged(decision):
-            self._spawns_left -= 1
-            if self._spawns_left < -_RENEWALS:
+            self.filling.left -= 1
+            if self.filling.left < -_RENEWALS:
                 raise RecoveryFailed("rebuild", f"no new communicators of the survivors in {_RENEWALS} tries")
             return decision
         self.placement = self.placement.moved(self.group.renumbered(fresh))
@@ -289,31 +263,13 @@ class JobProcesses:
                 self.revoke()
         return None
 
-    def _let_in(self, survivors: MPI.Intracomm, empty: list[int]) -> tuple[MPI.Intracomm, list[int]]:
-        """The communicator of the survivors and new processes, and the places of these: the lowest ones.
-
-        Raises
-        ------
-        MPI.Exception
-            They could not be started, or a rank died meanwhile.
-        """
-        members = survivors.Get_group()
-        starter = self.group.rank_in(members, self._coordinator)
-        if survivors.Get_rank() == starter and not self.policy.later:
-            self._newcomers = spawning.start(len(empty))
-        try:
-            comm = spawning.let_in(survivors, starter, self._newcomers, self._drill)
-        finally:
-            self.close()
-        return comm, empty[: comm.Get_size() - survivors.Get_size()]
-
     def _message(self) -> dict[str, object]:
         return {
             "places": list(self.placement.places.items()),
             "waiting": self.placement.waiting,
             "wanted": sorted(self.wanted),
             "fresh": sorted(self.fresh),
-            "spawns_left": self._spawns_left,
+            "spawns_left": self.filling.left,
         }
 
     def _receive_placement(self, orphan_timer: Timer | None) -> None:
@@ -322,4 +278,4 @@ class JobProcesses:
         LOCAL.executioner.cancel(orphan_timer)
         self.placement = Placement(dict(message["places"]), tuple(message["waiting"]))
         self.wanted, self.fresh = set(message["wanted"]), set(message["fresh"])
-        self._spawns_left = message["spawns_left"]  # all must stop trying at once
+        self.filling.left = message["spawns_left"]  # all must stop trying at once

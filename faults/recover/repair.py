@@ -265,7 +265,7 @@ class Repairing(Restoring):
         self._note(What.RESTORED)
         if self._failure_known and self._was_at_work:
             joined = sorted(set(processes.placement.places) - places)
-            since, processes.growing_since = processes.growing_since, None
+            since, processes.filling.since = processes.filling.since, None
             outcome.tell(
                 dead=sorted(dead), step=self._broken_step, at=self._known_at, policy=processes.policy.name,
                 seconds=self._clock.now() - self._known_at, back_to=self.step,

@@ -203,7 +203,7 @@ class Recovering(Repairing, GuardedLoop):
             self.levels.to_disk(self.step, self.committed, self.comm.Get_rank(), self.comm.Get_size())
 
     def _leave(self) -> None:
-        self._processes.close()
+        self._processes.filling.close()
         self.comm.open()
         self.drill.enters(AGREES)
         self._processes.group.agree(True)

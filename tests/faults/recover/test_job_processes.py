@@ -7,10 +7,12 @@ from types import SimpleNamespace
 import pytest
 from mpi4py import MPI
 
+from faults import policies
 from faults.agree import survivor_group
 from faults.agree.survivor_group import Decision
 from faults.inject.drill_context import DrillContext
 from faults.recover import job_processes, spawning
+from faults.recover.filling import Filling
 
 
 class Lane:
@@ -42,8 +44,9 @@ def test_a_newcomer_that_dies_before_its_welcome_is_found_when_it_gets_the_state
     monkeypatch.setattr(spawning, "let_in", lambda comm, starter, newcomers, drill: everyone)
     monkeypatch.setattr(job_processes, "SurvivorGroup", lambda comm, work_comms, **options: fresh)
     mine = job_processes.JobProcesses.__new__(job_processes.JobProcesses)
-    mine.group, mine.wanted, mine.fresh, mine._spawns_left = old, {0, 1, 2}, set(), 2
-    mine._drill, mine._newcomers = DrillContext(), None
+    mine.group, mine.wanted, mine.fresh, mine._drill = old, {0, 1, 2}, set(), DrillContext()
+    mine.policy, mine.filling = policies.of("respawn"), Filling(mine._drill)
+    mine.filling.left = 2
     mine.placement = job_processes.Placement({0: 0, 2: 2})
     assert mine._renew([1]) is None
     assert (mine.placement.places, mine.fresh) == ({0: 0, 1: 2, 2: 1}, {1})
