@@ -43,6 +43,15 @@ QUIT, ABORTED, WRONG, TOLD, CORRUPT, CUT_OFF = "quit", "aborted", "wrong", "told
 END_ALL = {ABORTED, WRONG}
 """What a rank says that wants the whole job to end."""
 _ENDED_THEMSELVES = {FAILED, UNDONE, QUIT, *END_ALL}
+_HOW = {
+    **dict.fromkeys((FAILED, UNDONE, WRONG), "ended by an error of the program"),
+    QUIT: "ended itself",
+    ABORTED: "called Abort({status})",
+    TOLD: "left as it was told to",
+    CORRUPT: "ended itself: its state was not that of the other ranks",
+    CUT_OFF: "stopped on the side of a cut without a quorum",
+}
+"""What a process has done that wrote this word last."""
 ENDS = "ends"
 
 
@@ -85,18 +94,8 @@ class Process:
         who = f"rank {self.rank}" if self.rank >= 0 else "a rank" if self.code is None else "a spawned process"
         if self.stopped_at:
             return f"{who} was stopped, and killed for that"
-        if self.said == ABORTED:
-            return f"{who} called Abort({self.status})"
-        if self.said in (FAILED, UNDONE, WRONG):
-            return f"{who} ended by an error of the program"
-        if self.said == TOLD:
-            return f"{who} left as it was told to"
-        if self.said == CORRUPT:
-            return f"{who} ended itself: its state was not that of the other ranks"
-        if self.said == CUT_OFF:
-            return f"{who} stopped on the side of a cut without a quorum"
-        if self.said == QUIT:
-            return f"{who} ended itself"
+        if self.said in _HOW:
+            return f"{who} {_HOW[self.said].format(status=self.status)}"
         if self.code is not None and self.code < 0:
             return f"{who} was killed by {signal.Signals(-self.code).name}"
         return f"{who} ended itself with exit status {self.code}"
