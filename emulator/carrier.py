@@ -205,6 +205,10 @@ class Carrier:
         """How well emulated time was kept, over all ranks since the start; collective. None where there is none."""
         return None
 
+    def failed(self) -> list[int]:
+        """Ranks of a recovering job that are known to be dead; receives from any source go on without them."""
+        return []
+
     # -- what the choice of an algorithm goes by
 
     def terms(self) -> tuple[float, float] | None:

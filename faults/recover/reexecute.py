@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
-from faults.recover.survivor_comm import SurvivorComm
+from emulator import carrier
+from faults.recover.survivor_comm import COPES
 from primitives.scatter_gather import Answer, TaskFailed, TasksMissing, map_tasks
 
 COORDINATOR = 0
@@ -40,9 +41,9 @@ def reexecute(comm: MPI.Intracomm, task: Callable[[Any], Any], requests: Sequenc
     TaskFailed
         A task raised again and again, and no rank died.
     """
-    if isinstance(comm, SurvivorComm):
-        comm.copes = True
-    answer = map_tasks(comm, task, requests, root=COORDINATOR, membership=_dead)
+    own = carrier.of(comm)
+    own.state[COPES] = True
+    answer = map_tasks(comm, task, requests, root=COORDINATOR, membership=lambda _: own.failed())
     if answer is not None:
         answers[...] = _values(answer, comm)
     _share(comm, answers)
@@ -52,13 +53,9 @@ def _values(answer: Answer, comm: MPI.Intracomm) -> list[Any]:
     try:
         return answer.values()
     except (TaskFailed, TasksMissing):
-        if _dead(comm):  # the repair brings new workers, or finds too few left
+        if carrier.of(comm).failed():  # the repair brings new workers, or finds too few left
             raise MPI.Exception(MPI.ERR_PROC_FAILED) from None
         raise
-
-
-def _dead(comm: MPI.Comm) -> list[int]:
-    return comm.failed() if isinstance(comm, SurvivorComm) else []
 
 
 def _share(comm: MPI.Intracomm, answers: np.ndarray) -> None:
@@ -66,7 +63,7 @@ def _share(comm: MPI.Intracomm, answers: np.ndarray) -> None:
     if comm.Get_rank() != COORDINATOR:
         comm.Recv(answers, COORDINATOR, _TAG)
         return
-    gone = _dead(comm)
+    gone = carrier.of(comm).failed()
     for rank in range(comm.Get_size()):
         if rank not in (COORDINATOR, *gone):
             comm.Send(answers, rank, _TAG)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from mpi4py import MPI
 
+from emulator import carrier
 from emulator.errors import UsageError
 from faults.agree import survivor_group
 from faults.agree.deaths import RecoveryFailed
@@ -32,6 +33,7 @@ from faults.recover.preemption import Notice
 from faults.recover.program_failure import end_corrupt
 from faults.recover.restoring import Restoring
 from faults.recover.state_copies import CHANGED, CommitLog, State, StateCopies
+from faults.recover.survivor_comm import COPES
 
 if TYPE_CHECKING:
     from faults.recover.multilevel import Levels
@@ -140,9 +142,8 @@ class Repairing(Restoring):
     def _hidden_death(self) -> MPI.Exception | None:
         """An error if this rank, at the end of its step, knows that the step failed.
 
-               The program may have caught the error.
-        Another rank's revocation may come before the news of a death. Waitall of Open MPI 5.0.11 may also return
-               without an error for messages of a dead rank.
+        The program may have caught the error. Another rank's revocation may come before the news of a death. Waitall of
+        Open MPI 5.0.11 may also return without an error for messages of a dead rank.
         """
         if self.place is None:
             return None
@@ -150,8 +151,7 @@ class Repairing(Restoring):
             return MPI.Exception(MPI.ERR_REVOKED)
         if not self._processes.group.death_is_news():
             return None
-        if self.comm.copes:
-            self.comm.copes = False
+        if carrier.of(self.comm).state.pop(COPES, False):
             return None
         return MPI.Exception(MPI.ERR_PROC_FAILED)
 

@@ -70,6 +70,9 @@ class SurvivorCarrier(Carrier):
         """None: the figure is of all ranks together, and the dead cannot give theirs."""
         return None
 
+    def failed(self) -> list[int]:
+        return self.comm.failed()
+
     def arrivals(self, sources: Iterable[int], tag: int) -> dict[int, float]:
         ranks = {self.comm.members[source]: source for source in sources}
         found = {ranks[member]: due for member, due in self._parents.arrivals(ranks, self.comm.tag(tag)).items()}

@@ -28,6 +28,9 @@ from faults.recover.survivor_messages import SurvivorMessages, ignore
 from faults.recover.survivor_requests import Note
 from faults.recover.tag_ranges import BETWEEN_STEPS, BITS, TagRanges
 
+COPES = "copes"
+"""In the carrier's state: what this step does goes on when a rank dies, so that a death is no reason to do it again."""
+
 
 class SurvivorComm(SurvivorMessages, ObjectCollectives, NoHandle, MPI.Intracomm):
     """The processes `members[0], members[1], ...` of `parent`, as ranks 0, 1, ...
@@ -45,7 +48,6 @@ class SurvivorComm(SurvivorMessages, ObjectCollectives, NoHandle, MPI.Intracomm)
 
     Attributes
     ----------
-    copes : whether what this step does goes on when a rank dies, so that a death is no reason to do it again
     asked : whether the program has read its rank or its size
     """
 
@@ -66,7 +68,7 @@ class SurvivorComm(SurvivorMessages, ObjectCollectives, NoHandle, MPI.Intracomm)
         self._rank, self._size = self._ranks.get(parent.Get_rank(), MPI.UNDEFINED), len(self.members)
         self.note = note or ignore
         self._beside, self._part, self._first_tag = beside, part, part << BITS
-        self.copes = self.asked = False
+        self.asked = False
         self._members: MPI.Group | None = None
         self._hidden: SurvivorComm | None = None
         self._release: Callable[[], object] = _nothing
