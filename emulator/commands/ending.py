@@ -92,7 +92,7 @@ class Ending:
         return {"traffic": total.describe(network), "fidelity": fidelity, "pace": fidelity["pace"]}
 
 
-def conclude(result: dict[str, Any], folder: Path, json: str | None, note: str, quiet: bool, full: bool) -> None:
+def save_and_show(result: dict[str, Any], folder: Path, json: str | None, note: str, quiet: bool, full: bool) -> None:
     """Save the result of a program, and print it with a note unless `quiet`; its page lies beside it.
 
     Raises

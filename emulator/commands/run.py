@@ -183,7 +183,7 @@ def _close(
     json: str | None, quiet: bool, full: bool,
 ) -> None:  # fmt: skip
     """Report, and make this process end with a failure if that fails: an exit handler cannot do so by an exception."""
-    from emulator.commands.ending import conclude
+    from emulator.commands.ending import save_and_show
 
     try:
         if recorder is not None:
@@ -194,7 +194,7 @@ def _close(
                 from emulator.trace.folder import conclude
 
                 result["timeline"] = conclude(folder)
-            conclude(result, folder, json, _unpaced(engine, ending, result), quiet, full)
+            save_and_show(result, folder, json, _unpaced(engine, ending, result), quiet, full)
         stalls.stop()
     except (UsageError, CheckFailed) as error:
         print_error(str(error))

@@ -32,7 +32,7 @@ def simulate(
     if not MPI.Is_initialized():
         MPI.Init()
     from emulator.comm import algorithms, refused
-    from emulator.commands.ending import conclude
+    from emulator.commands.ending import save_and_show
     from emulator.sim.program import RankFailed
 
     algorithms.find()
@@ -58,7 +58,9 @@ def simulate(
     result |= _figures(network, rows)
     if traced is not None:
         result["timeline"] = traced.conclude()
-    conclude(result, folder, json, f"simulated {result['traffic']['seconds']:.6g} s, wall {wall:.3g} s", quiet, full)
+    save_and_show(
+        result, folder, json, f"simulated {result['traffic']['seconds']:.6g} s, wall {wall:.3g} s", quiet, full
+    )
     return 0
 
 
