@@ -20,7 +20,7 @@ from emulator.run.one_line import OneLineGroup
 class _Lazy(OneLineGroup):
     """Imports a command's module when it is asked for: a rank that runs a program needs no report."""
 
-    COMMANDS = ("compare", "doctor", "networks", "report", "run", "trace")
+    COMMANDS = ("compare", "doctor", "networks", "pool", "report", "run", "trace")
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.COMMANDS)

@@ -63,3 +63,10 @@ def split(rows: Rows) -> list[Rows]:
 def of_itself(rows: Rows) -> Rows:
     """The raw samples of a run's own launch, without those of earlier runs that it took in: its own come last."""
     return split(rows)[-1]
+
+
+def distinct(launches: Iterable[Rows]) -> list[Rows]:
+    """Launches without those whose timings are all those of an earlier one: it is the same launch, read twice."""
+    found = {tuple((row["pattern"], row["ranks"], row["bytes"], row["seconds"]) for row in rows): rows
+             for rows in launches}  # fmt: skip
+    return list(found.values())

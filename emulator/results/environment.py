@@ -3,7 +3,7 @@
 import platform
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,9 +64,26 @@ def warnings(environment: dict[str, Any]) -> list[str]:
     return found
 
 
-def crowding(hosts: Sequence[str]) -> Callable[[int], float]:
-    """Tell how many ranks share a core, at least 1, when the first p of the ranks on these hosts run."""
-    return lambda p: max(1.0, max(Counter(hosts[:p]).values()) / wall_clock.cores())
+def rank_hosts(environment: Mapping[str, Any]) -> list[str]:
+    """Return the host name of each rank of a run by its environment record.
+
+    Records without `placement` were written before it was kept; their ranks fill the hosts evenly, in blocks.
+    """
+    hosts, ranks = environment["hosts"], environment["ranks"]
+    placement = environment.get("placement") or [rank * len(hosts) // ranks for rank in range(ranks)]
+    return [hosts[place] for place in placement] if hosts else []
+
+
+def crowding(hosts: Sequence[str], cores: int | None = None) -> Callable[[int], float]:
+    """Tell how many ranks share a core, at least 1, when the first p of these ranks run.
+
+    Parameters
+    ----------
+    hosts : host name of each rank
+    cores : of every host; None for as many as this one has
+    """
+    each = cores or wall_clock.cores()
+    return lambda p: max(1.0, max(Counter(hosts[:p]).values()) / each)
 
 
 def _mpi_version() -> str | None:

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from demos.speedup import main as speedup_command
 from emulator import costs, results
+from emulator.__main__ import main as emulator_command
 from emulator.commands.report import report
 from emulator.launch import mpirun
 from emulator.launch.job import start
@@ -131,6 +132,42 @@ def test_a_fit_is_not_called_a_prediction_of_what_it_was_fitted_to(measured):
     assert ["predicted us" in line for line in heads] == [False, True]
 
 
+def slower(folder, factor, other):
+    """A copy of a run whose every time is `factor` times as long."""
+    content = results.load(folder)
+    rows = [{**row, "seconds": factor * row["seconds"]} for row in results.load_samples(folder)]
+    other.mkdir()
+    results.save(content, other / "result.json")
+    results.save_samples(other, rows)
+    return other
+
+
+def test_launches_are_pooled_into_one_result(measured, tmp_path):
+    folders = [
+        measured.folder,
+        slower(measured.folder, 1.1, tmp_path / "2"),
+        slower(measured.folder, 1.2, tmp_path / "3"),
+    ]
+    done = pool(*folders, "--out", tmp_path / "pool")
+    assert done.exit_code == 0, done.stderr
+    result = results.load(tmp_path / "pool")
+    assert result["launches"] == 3
+    once = {(row["pattern"], row["ranks"], row["bytes"]): row["seconds"] for row in measured.result["measurements"]}
+    for row in (row for row in result["measurements"] if row["pattern"] == "ring"):
+        before, seconds = once[row["pattern"], row["ranks"], row["bytes"]], row["seconds"]
+        assert seconds["n"] == 3 * before["n"]
+        assert seconds["median"] == pytest.approx(1.1 * before["median"])  # of the launches' medians
+        assert (
+            seconds["ci95"] is None
+            or seconds["ci95"][0] < before["median"] < 1.2 * before["median"] < seconds["ci95"][1]
+        )
+    assert [fit["pattern"] for fit in result["fits"]] == ["link", "ring"]
+    for pooled, alone in zip(result["fits"], measured.result["fits"], strict=True):
+        for term in ("alpha", "beta"):
+            assert pooled[term]["value"] == pytest.approx(1.1 * alone[term]["value"], rel=0.01, abs=1e-12)
+    assert "Each launch by itself" in done.stdout
+
+
 def test_several_launches_are_one_result_and_one_screen(tmp_path):
     options = ["--launches", "2", "--sizes", "4,1K", "--ranks", "2", "--budget", "0.6", "--out"]
     command = [sys.executable, "-m", "demos.ring", "-n", "2", *options, str(tmp_path)]
@@ -146,6 +183,7 @@ def test_several_launches_are_one_result_and_one_screen(tmp_path):
         assert row["seconds"]["median"] == pytest.approx(np.mean([np.median(one) for one in mine]))
     assert len(re.findall("wall clock, .*\npython -m demos.ring", done.stdout)) == 1
     assert same_as_reported(done.stdout, tmp_path) == page.where(tmp_path).text
+    assert pool(tmp_path, tmp_path).exit_code == 2
 
 
 def test_one_repetition_gives_no_interval(tmp_path):
@@ -169,6 +207,38 @@ def test_a_reader_that_leaves_does_not_cost_the_result(tmp_path):
         assert job.wait(60) is not None
     assert b"Traceback" not in errors
     assert [fit["pattern"] for fit in results.load(tmp_path)["fits"]] == ["link", "ring"]
+
+
+def test_what_cannot_be_pooled_is_refused(measured, emulated, tmp_path):
+    results.save(results.new("links", ["python", "x"]), tmp_path / "result.json")
+
+    def changed(content, name):
+        (tmp_path / name).mkdir()
+        return results.save(content, tmp_path / name / "result.json").parent
+
+    def elsewhere(what, value):
+        content = measured.result
+        return changed({**content, "environment": {**content["environment"], what: value}}, what)
+
+    fewer = changed({**measured.result, "measurements": measured.result["measurements"][:-1]}, "fewer")
+    for folders, said in [
+        ([measured.folder], "2 run folders or more, got 1"),
+        ([measured.folder, measured.folder], "has none that the runs before it have not: name each run once"),
+        ([measured.folder, emulated.folder], "on an emulated network, where launches do not differ"),
+        ([measured.folder, tmp_path], "a pool is of results of demos.ring, got that of python x"),
+        ([measured.folder, elsewhere("ranks", 4)], f"the same ranks, got 3 in {measured.folder} and 4 in"),
+        ([measured.folder, elsewhere("mpi", "MPICH")], "the same mpi, got Open MPI"),
+        ([measured.folder, elsewhere("cpu", "6502")], "and 6502 in"),
+        ([measured.folder, fewer], f"the same patterns, ranks and sizes, {measured.folder} and {fewer} do not"),
+    ]:
+        done = pool(*folders)
+        assert done.exit_code == 2
+        assert said in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+
+def pool(*arguments):
+    return CliRunner().invoke(emulator_command, ["pool", *map(str, arguments)])
 
 
 def test_configured_terms_are_recovered(emulated):

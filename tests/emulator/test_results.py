@@ -193,6 +193,8 @@ def test_missing_samples_are_one_clear_line(tmp_path):
 def test_oversubscription_is_that_of_the_fullest_host():
     record = environment.record(6, ["a", "a", "a", "a", "b", "b"])
     assert record["hosts"] == ["a", "b"]
+    assert environment.rank_hosts(record) == ["a", "a", "a", "a", "b", "b"]
+    assert environment.rank_hosts({"hosts": ["a", "b"], "ranks": 3}) == ["a", "a", "b"]
     assert record["oversubscription"] == 4 / record["cores"]
 
 

@@ -7,7 +7,8 @@ from itertools import pairwise
 from typing import Any
 
 from emulator.measure import protocol_limits
-from emulator.report.model import Detail, Item, Map, Row, Series, Text, grouped
+from emulator.report import formats
+from emulator.report.model import Column, Detail, Item, Map, Row, Series, Table, Text, grouped
 from emulator.report.views import charts, common, fits
 from emulator.units import format_rate, format_size, format_time
 
@@ -107,3 +108,15 @@ def _plots(result: Mapping[str, Any], fine: set[str]) -> Iterator[Series]:
         title = f"links: time by size ({result['clock']} clock)"
         fits = [one for one in result["fits"] if one.get("fine")]
         yield Series("time-link", title, charts.BYTES, charts.TIME, curves, charts.switches(fits))
+
+
+def launches(found: Sequence[Mapping[str, Any]]) -> Table:
+    """What each launch by itself has fitted."""
+    fits = [{"launch": number, **fit} for number, result in enumerate(found, start=1) for fit in result["fits"]]
+    columns = [
+        Column("launch"),
+        Column("fit", "pattern", left=True),
+        Column("alpha", "alpha.value", formats.microseconds, "us"),
+        Column("beta", "beta.value", formats.or_dash(lambda beta: formats.figure(beta * 1e9)), "ns/B"),
+    ]
+    return Table.of("Each launch by itself", columns, fits)

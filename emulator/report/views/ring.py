@@ -44,7 +44,7 @@ def finding(result: common.Result) -> str | None:
 
 
 def view(result: common.Result) -> Iterator[Item]:
-    """The whole result, of one launch or of several."""
+    """The whole result, of one launch or of several pooled ones."""
     yield from common.measurements(result)
     known = result.get("meaning") or ()
     best = max(known, key=lambda one: float(one["best"]["speedup"]), default=None)

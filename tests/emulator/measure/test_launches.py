@@ -72,5 +72,6 @@ def test_launches_are_joined_in_order_and_told_apart():
     assert [row["launch"] for row in rows] == [0, 1, 2]
     assert [[row["seconds"] for row in part] for part in samples.split(rows)] == [[1.0], [2.0], [3.0]]
     assert samples.of_itself(rows)[0]["seconds"] == 3.0
+    assert len(samples.distinct([*samples.split(rows), *others])) == 3 + 1  # the first brings another message
     again = samples.series_of([row for part in others for row in part])
     assert [(one.job.members, one.seconds) for one in again] == [((0, 1), []), ((1, 0), [])]

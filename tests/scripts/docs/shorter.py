@@ -145,6 +145,7 @@ STEPS: dict[str, Short | By | NotHere] = {
 """The commands of blocks that are marked ``slow`` or ``shown``."""
 
 MENTIONED: dict[str, By | NotHere] = {
+    "python -m emulator pool RUN RUN ...": By("demos/test_ring.py::test_launches_are_pooled_into_one_result"),
     "python -m demos.links -n 8 --save my.toml": By("demos/test_links.py::test_what_was_measured_is_a_network_file"),
     "python -m emulator report RUN": By("demos/launched.py::same_as_reported"),
     "python -m tests.emulator.network.reference": By("emulator/network/test_files.py"),
