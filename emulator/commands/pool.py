@@ -7,6 +7,7 @@ intervals say. The intervals here say where a further launch will be (see `emula
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -104,7 +105,7 @@ def _check_alike(runs: Sequence[Path], found: Sequence[Mapping[str, Any]]) -> No
     first = found[0]
     for run, result in zip(runs, found, strict=True):
         if result["demo"] != "ring" or "itemsize" not in result:
-            command = " ".join(result["command"])
+            command = shlex.join(result["command"])
             raise UsageError(f"a pool is of results of demos.ring, got that of {command} in {run}: leave it out")
         if result["clock"] != "wall":
             raise UsageError(
