@@ -102,7 +102,7 @@ def differences(ranks: int, name: str, orders: range, seeds: range) -> tuple[int
             if expected.inversions or expected.swaps or seen.inversions or seen.swaps:
                 continue
             compared += 1
-            if seen.clocks != expected.clocks or repr(seen.results) != repr(expected.results):
+            if seen != expected:
                 wrong.append(f"{title}, {ranks} ranks, order {order}")
     return run, compared, wrong
 
@@ -115,12 +115,12 @@ def alike(comm: Any, program: Program, network: Network) -> bool | None:
     emulated = emulator.emulate(comm, network)
     result = program(emulated)
     engine = emulated.engine
-    rows = comm.gather((repr(result), engine.clock.t, engine.inversions() + engine.swaps()))
+    rows = comm.gather((result, engine.clock.t, engine.inversions() + engine.swaps()))
     found = None
     if rows is not None and not any(row[2] for row in rows):
         seen = simulated(program, comm.Get_size(), network)
         if not seen.inversions + seen.swaps:
-            found = [row[:2] for row in rows] == [(repr(r), t) for r, t in zip(seen.results, seen.clocks, strict=True)]
+            found = [row[:2] for row in rows] == list(zip(seen.results, seen.clocks, strict=True))
     return comm.bcast(found)
 
 
