@@ -111,9 +111,31 @@ def _agreement() -> Row:
     return row(f"random programs as in the tests' second simulator, of {_SEEDS}", alike, least=_SEEDS)
 
 
+def _emulated() -> Row:
+    """How many programs that could be compared do not see the same in the emulated engine, in any physical order."""
+    from tests.emulator.sim.differences import NETWORKS, differences
+
+    found = [differences(ranks, name, range(-1, 1), range(8)) for ranks in (2, 5, 9, 16) for name in NETWORKS]
+    compared, wrong = sum(one[1] for one in found), sum(len(one[2]) for one in found)
+    return row(f"programs that differ from the emulated engine, of {compared} that it ran in order", wrong, most=0)
+
+
+def _real(ranks: int = 6, seeds: int = 300) -> Row:
+    """The same of random programs on real emulated ranks."""
+    from emulator.launch import mpirun
+
+    command = mpirun.command(ranks, ["-m", "tests.emulator.sim.differences", str(seeds)])
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    compared, wrong = json.loads(done.stdout)
+    return row(f"the same on {ranks} real ranks, of {compared} that they ran in order", len(wrong), most=0)
+
+
 def rows(budget: float) -> Iterator[Row]:
     """CPU time of each program; the last and longest one only with a budget of two minutes or more."""
     yield _agreement()
+    if budget >= 120:
+        yield _emulated()
+        yield _real()
     for program, ranks, what, most_cpu, most_mb in _CASES:
         if ranks == 1024 and program == "phantom_ring" and budget < 120:
             continue

@@ -134,6 +134,8 @@ class Carrier:
     def arrivals(self, sources: Iterable[int], tag: int) -> dict[int, float]:
         """When the next message of each source with this tag will have arrived, for those known; moves no clock.
 
+        In the order in which a receive from MPI.ANY_SOURCE would take them: that of their first bytes.
+
         On MPI itself a message that is there has arrived now. Raises an MPI.Exception if a source is dead and has left
         no message.
         """
@@ -152,7 +154,7 @@ class Carrier:
         """Wait for the next message with this tag and return its source, to receive it from there.
 
         On MPI itself and on a paced network that is the first message delivered. Where messages are `ordered` it is
-        the one with the least emulated arrival, known once every source in `owing` has sent one.
+        the one whose first byte arrives first, known once every source in `owing` has sent one.
 
         Parameters
         ----------

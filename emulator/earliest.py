@@ -95,7 +95,7 @@ class Search:
                 self.hopeless = not self._left or not self._owing
             if there and not carrier.ordered:
                 break
-        return there
+        return carrier.arrivals(there, self._tag) if carrier.ordered else there
 
     def _next_of(self, source: int) -> dict[int, float]:
         carrier = self._carrier
@@ -109,7 +109,7 @@ class Search:
         """The source of the earliest message, once no source that owes one could still send an earlier one."""
         if self._silence.wait_for(self._owing, there, held=bool(there) or until < math.inf):
             return None
-        first = min(there, key=lambda source: (there[source], source), default=None)
+        first = next(iter(there), None)
         if first is not None and there[first] <= until:
             return first
         self.expired = until < math.inf

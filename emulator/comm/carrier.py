@@ -54,7 +54,7 @@ class EmulatedCarrier(Carrier):
         for port in {message.port for message in found.values()}:
             there = {source: message for source, message in found.items() if message.port is port}
             dues |= zip(there, port.expected(there.values()), strict=True)
-        return dues
+        return {source: dues[source] for source in sorted(found, key=lambda one: (found[one].first, found[one].source))}
 
     def _found(self, sources: Iterable[int], tag: int) -> dict[int, Any]:
         """The next message of each source with this tag, for those whose message has been taken in."""

@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from emulator.core.clock import Pacer
     from emulator.core.flows import Flows
 
-# Cells of a queue: when it is free for good, the latest request, how many busy spans were noted, and the last of those.
-FREE, ASKED, NOTED, SPANS = range(4)
+# Cells of a queue: when it is free for good, the latest request and whose it was, how many spans were noted, and the
+# last of those.
+FREE, ASKED, BY, NOTED, SPANS = range(5)
 _KEPT = 32
-_PER_SPAN = 3  # begin, end, the latest request inside
+_PER_SPAN = 4  # begin, end, the latest request inside, whose it was
 CELLS = SPANS + _KEPT * _PER_SPAN
 
 
@@ -33,76 +34,100 @@ class Lock(Protocol):
 class Queue:
     """A resource that serves one message at a time, in the order of the requests: ``start = max(asked, free)``.
 
+    Requests of one instant go in the order of their messages, see `order_of`.
+
     Ranks run ahead of each other, so a request can come in after a later one was served. It is then given
     the first idle span that has room for it, which is where it really was unless the two meet. If they do, their
     order is inverted; inversions are counted, not corrected.
+
+    Attributes
+    ----------
+    inversions : requests that met one for a later instant which had been served
+    swaps : requests that met one of the same instant, of a later message, which had been served
     """
 
-    __slots__ = ("cell", "cells", "inversions", "lock", "remembers")
+    __slots__ = ("cell", "cells", "inversions", "lock", "remembers", "swaps")
 
     def __init__(self, cells: Any, cell: int, lock: Lock | None = None, remembers: bool = True) -> None:
         self.cells = cells
         self.cell = cell
         self.lock = lock  # None when one rank alone uses the queue
         self.remembers = remembers  # not needed where requests cannot come out of order
-        self.inversions = 0
+        self.inversions = self.swaps = 0
 
-    def take(self, asked: float, seconds: float) -> float:
-        """Occupy the resource for `seconds`, from emulated time `asked` at the earliest; returns the start."""
+    def take(self, asked: float, seconds: float, by: int = 0) -> float:
+        """Occupy the resource for `seconds`, from emulated time `asked` at the earliest; returns the start.
+
+        Parameters
+        ----------
+        by : `order_of` the message, which nobody but other ranks' requests of the same instant is compared with
+        """
         cells, cell, lock = self.cells, self.cell, self.lock
         if lock is not None:
             lock.acquire()
-        free = cells[cell]
-        if asked >= cells[cell + ASKED]:
+        free, latest = cells[cell], cells[cell + ASKED]
+        if asked > latest or (asked == latest and by >= cells[cell + BY]):
             start = asked if asked > free else free
             cells[cell] = start + seconds
             cells[cell + ASKED] = asked
-            if self.remembers and seconds:
-                self._note(start, start + seconds, asked, joined=start == free)
+            if self.remembers:
+                cells[cell + BY] = by
+                self._note(start, start + seconds, asked, by, joined=start == free)
         else:
-            start = self._fit(asked, seconds)
+            start = self._fit(asked, seconds, by)
         if lock is not None:
             lock.release()
         return start
 
-    def _note(self, begin: float, end: float, asked: float, joined: bool) -> None:
-        """Remember a busy span, or that the last one goes on."""
+    def _note(self, begin: float, end: float, asked: float, by: int, joined: bool) -> None:
+        """Remember a span, busy or of an instant in which a message passed, or that the last one goes on."""
         cells, cell = self.cells, self.cell
         noted = int(cells[cell + NOTED])
         if joined and noted:
             place = cell + SPANS + _PER_SPAN * ((noted - 1) % _KEPT)
             if cells[place + 1] == begin:
                 cells[place + 1] = end
-                cells[place + 2] = asked
+                if (asked, by) > (cells[place + 2], cells[place + 3]):
+                    cells[place + 2], cells[place + 3] = asked, by
                 return
         place = cell + SPANS + _PER_SPAN * (noted % _KEPT)
-        cells[place], cells[place + 1], cells[place + 2] = begin, end, asked
+        cells[place], cells[place + 1], cells[place + 2], cells[place + 3] = begin, end, asked, by
         cells[cell + NOTED] = noted + 1
 
-    def _fit(self, asked: float, seconds: float) -> float:
+    def _fit(self, asked: float, seconds: float, by: int) -> float:
         """Serve a request that comes in late in the first idle span that has room."""
         cells, cell = self.cells, self.cell
         kept = min(int(cells[cell + NOTED]), _KEPT)
         first = cell + SPANS
         flat = list(cells[first : first + kept * _PER_SPAN])
-        spans = sorted(zip(flat[::3], flat[1::3], flat[2::3], strict=True))
-        start, inverted = asked, kept == _KEPT and asked < spans[0][0]
-        for begin, end, latest in spans:
-            if end <= start:
+        spans = sorted(zip(flat[::4], flat[1::4], flat[2::4], flat[3::4], strict=True))
+        start, inverted, swapped = asked, kept == _KEPT and asked < spans[0][0], False
+        for begin, end, latest, whose in spans:
+            if end < start or (end == start and latest < asked):
                 continue
-            if start + seconds <= begin:
+            if begin >= start + seconds and (begin > start or asked == start < end):
+                swapped = swapped or (begin == asked and not seconds)  # those of the span may be before or behind it
                 break
+            if begin < end and end > start:
+                start = end
+            elif not seconds:
+                continue
             inverted = inverted or latest > asked
-            start = end
+            swapped = swapped or (latest == asked and whose > by)
         self.inversions += inverted
-        if seconds:
-            self._note(start, start + seconds, asked, joined=False)
-            cells[cell] = max(cells[cell], start + seconds)
+        self.swaps += swapped and not inverted
+        self._note(start, start + seconds, asked, by, joined=False)
+        cells[cell] = max(cells[cell], start + seconds)
         return start
 
     def clear(self) -> None:
         """Forget everything: free since zero."""
         self.cells[self.cell] = self.cells[self.cell + ASKED] = self.cells[self.cell + NOTED] = 0.0
+
+
+def order_of(source: int, token: int) -> int:
+    """Give the place of a message among those that ask for a card or link at one instant: by source, then its order."""
+    return (source << 32) + token
 
 
 def private_queue(remembers: bool) -> Queue:
@@ -134,8 +159,8 @@ class Port:
 
     Attributes
     ----------
-    heap : messages to serve as (first, source, physical order, message); equal times, which symmetric ranks
-        often have, come out in the same order in every run
+    heap : messages to serve as (first, source, physical order, message): those of one instant in the order of
+        `order_of`, as far as they have come
     stretch : least seconds per byte; a card that was slowed down raises it
     """
 
@@ -156,7 +181,9 @@ class Port:
             service = following.service
             if self.stretch:
                 service = max(service, following.size * self.stretch)
-            following.due = self.queue.take(following.first, service) + service
+            following.due = (
+                self.queue.take(following.first, service, order_of(following.source, following.token)) + service
+            )
         return message.due
 
     def expected(self, messages: Collection[Arrival]) -> list[float]:

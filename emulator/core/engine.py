@@ -13,7 +13,7 @@ from collections.abc import Hashable, Sequence
 from heapq import heapify, heappush
 from typing import Any
 
-from emulator.core.cards import Cards, FairPort, Port, private_queue
+from emulator.core.cards import Cards, FairPort, Port, order_of, private_queue
 from emulator.core.clock import Clock, Pacer
 from emulator.core.instruments import NO_PEER, Instruments, Wait
 from emulator.core.matching import Early, Matcher, Receive, release
@@ -163,28 +163,39 @@ class Engine(ABC):
 
         Returns when its first and its last byte leave the card, when the first arrives, and its service there.
         """
+        by = order_of(self.rank, self._token + 1)
+        start, end, service = self.leave_card(route, size, by)
+        first = start
+        for index in route.links:
+            first = self.links[index].take(first, size * self.network.links[index].beta, by)
+        return start, end, self.reach(route, context, size, start, first), service
+
+    def leave_card(self, route: Route, size: int, by: int) -> tuple[float, float, float]:
+        """Charge a message to this host's card: when its first and last byte leave, its service at the receiver's."""
         out, service = size * route.beta_out, size * route.beta
         change = route.change
         if change is not None:
             out *= change.stretch_out
             service = max(service, out)
-        start = first = route.queue.take(self.clock.t, out if out > route.gap else route.gap)
-        for index in route.links:
-            first = self.links[index].take(first, size * self.network.links[index].beta)
+        start = route.queue.take(self.clock.t, out if out > route.gap else route.gap, by)
+        return start, start + out, service
+
+    def reach(self, route: Route, context: int, size: int, start: float, first: float) -> float:
+        """Give when the first byte of a message arrives that has left the card at `start`, the last link at `first`."""
         if route.links:
             route.queued = first - start
         first += route.alpha
         if route.varies:
             first += route.path.delay(route.stream, route.sequence, size)
-        if change is not None:
-            first = change.delay(first, start, route, size)
+        if route.change is not None:
+            first = route.change.delay(first, start, route, size)
         last = route.last
         if first < last.get(context, 0.0):
             first = last[context]
         last[context] = first
         route.sequence += 1
         route.bytes += size
-        return start, start + out, first, service
+        return first
 
     def _join(self, route: Route, context: int, size: int) -> tuple[float, float, float, float]:
         """Charge a message that shares what it uses: it has left when it is in the socket's buffer, at once."""
@@ -296,13 +307,17 @@ class Engine(ABC):
 
     def inversions(self) -> int:
         """Count the messages that this rank put out of order at a shared card or link."""
-        return self.late + sum(queue.inversions for queue in self.queues)
+        return self.late + sum(queue.inversions for queue in [self.loopback.queue, *self.queues])
+
+    def swaps(self) -> int:
+        """Count the messages that this rank put behind a later one of the same instant, at a shared card or link."""
+        return sum(queue.swaps for queue in [self.loopback.queue, *self.queues])
 
     def reset_counts(self) -> None:
         """Set the counts of traffic and inversions to zero."""
         self.late = 0
-        for queue in self.queues:
-            queue.inversions = 0
+        for queue in [self.loopback.queue, *self.queues]:
+            queue.inversions = queue.swaps = 0
         for route in self.routes.values():
             route.reset_counts()
 

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from heapq import heapify, heappush
 from typing import TYPE_CHECKING, Any
 
+from emulator.core.cards import order_of
 from emulator.core.connection import Connection
 from emulator.core.matching import Receive
 from emulator.core.message import LOOPBACK, Arrival
@@ -141,9 +142,10 @@ class ByProtocol:
             engine.late += late
             return first, size * path.beta, go
         out = size * engine.network.hosts[there].nic.egress_beta
-        start = begin = self._out_of(there).take(go, out)
+        by = order_of(message.source, message.token)
+        start = begin = self._out_of(there).take(go, out, by)
         for index in path.links:
-            begin = engine.links[index].take(begin, size * engine.network.links[index].beta)
+            begin = engine.links[index].take(begin, size * engine.network.links[index].beta, by)
         return begin + back, size * path.beta, start + out
 
     def _connection(self, source: int) -> Connection | None:

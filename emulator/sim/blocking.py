@@ -6,6 +6,7 @@ share, or start another, is refused: sockets, subprocesses, threads, the keyboar
 
 from __future__ import annotations
 
+import _thread
 import functools
 import os
 import select
@@ -33,7 +34,10 @@ _REFUSED = {
 """Python's audit events of calls that block, or reach outside of the process, and the names of the calls."""
 _WAITS: list[tuple[Any, str, str]] = [
     (threading.Thread, "start", "threading.Thread.start"),  # no audit event tells of it before Python 3.12
-    *((signal, name, f"signal.{name}") for name in ("pause", "sigwait", "sigwaitinfo", "sigtimedwait")),
+    (_thread, "start_new_thread", "_thread.start_new_thread"),
+    *((signal, name, f"signal.{name}") for name in ("pause", "sigwait", "sigwaitinfo", "sigtimedwait", "raise_signal")),
+    *((signal, name, f"signal.{name}") for name in ("alarm", "setitimer")),  # of a clock that is not the ranks'
+    *((os, name, f"os.{name}") for name in ("_exit", "abort")),
     *((select, name, f"select.{name}") for name in ("select", "poll", "epoll") if hasattr(select, name)),
     *((os, name, f"os.{name}") for name in ("wait", "waitpid", "wait3", "wait4")),
 ]
@@ -153,7 +157,8 @@ def _wait(original: Any, isolation: Isolation) -> Any:
             return bool(original(self, timeout))
         if timeout is None:
             raise NotSimulated("threading.Condition.wait without a timeout")
-        comm.compute(max(0.0, timeout))
+        if timeout > 0:  # else no other rank runs meanwhile: this one may hold a lock that they all share
+            comm.compute(timeout)
         return False
 
     return wait

@@ -14,7 +14,7 @@ from heapq import heappush
 from typing import Any
 
 from emulator.comm.send_receive import ReceiveRequest, SendRequest
-from emulator.core.cards import Cards, FairPort
+from emulator.core.cards import Cards, FairPort, order_of
 from emulator.core.clock import Clock, Pacer
 from emulator.core.engine import Engine
 from emulator.core.instruments import Wait
@@ -23,6 +23,7 @@ from emulator.core.operations import Operation, Synchronous, Transfer
 from emulator.core.routes import Route
 from emulator.network import Network
 from emulator.sim import phantom
+from emulator.sim.crossing import Crossing
 from emulator.sim.failures import Failures
 from emulator.sim.loop import Loop, Sleeper
 from emulator.sim.port import SimulatedPort
@@ -61,6 +62,7 @@ class SimulatedEngine(Engine, Sleeper):
     operation : what this rank waits for
     polled : what it looked for in vain, if it waits by looking now and then
     waits : how often it has let others run
+    leaves : when the last byte of the message that is being sent leaves the card
     missed : its turn came while it was stopped
     """
 
@@ -82,10 +84,11 @@ class SimulatedEngine(Engine, Sleeper):
         self.loop, self.engines, self.failures = loop, engines, failures
         self.operation: Any = None
         self.polled: Any = None
-        self.waits = 0
+        self.waits, self.leaves = 0, 0.0
         self.missed = False
         self._polled: dict[Hashable, int] = {}  # with the number of messages sent before
         self._excused = 0
+        self._first_of_order = order_of(rank, 1)
         self._plain = self.flows is None and network.plan.protocol is None
         self._polled_at = self._passed_at = self._polling_since = 0.0
 
@@ -100,9 +103,13 @@ class SimulatedEngine(Engine, Sleeper):
             not self._plain or not route.simple or sync is not None or route.change is not None
             or self.instruments.sent or receiver.instruments.arrived
         ):  # fmt: skip
+            if route.links and self._plain:
+                return self._cross(route, context, tag, payload, size, sync)
             return super().send(destination, context, tag, payload, size, sync)
         out = size * route.beta_out
-        start = route.queue.take(self.clock.t, out if out > route.gap else route.gap)
+        start = route.queue.take(
+            self.clock.t, out if out > route.gap else route.gap, self._first_of_order + self._token
+        )
         first, last = start + route.alpha, route.last
         if first < last.get(context, 0.0):
             first = last[context]
@@ -126,6 +133,20 @@ class SimulatedEngine(Engine, Sleeper):
         if message.data is not None:
             message.data = memoryview(bytes(payload))
         return end, None
+
+    def _cross(
+        self, route: Route, context: int, tag: int, payload: Any, size: int, sync: Synchronous | None
+    ) -> tuple[float, None]:
+        """Send over links that hosts share, which serve their messages in the order in which these come to them."""
+        change = route.change
+        if change is not None and change.holds(self.clock.t, route.destination, context, tag, payload, size, sync):
+            return self.clock.t, None
+        token = self._token = self._token + 1
+        flags = route.flags
+        if sync is not None:
+            flags |= SYNC
+            self.awaiting[token] = sync
+        return Crossing(self, route, (context, tag, flags, token), payload, size).end, None
 
     def transmit(
         self, route: Route, context: int, tag: int, flags: int, first: float, service: float, size: int, token: int,

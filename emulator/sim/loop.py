@@ -72,7 +72,7 @@ class Loop:
         self.calling = False
         self._calls = self._pending = 0
         self._sleepers: Sequence[Sleeper] = ()
-        self._heap: list[tuple[float, int, int, Sleeper]] = []
+        self._heap: list[tuple[float, float, int, Sleeper]] = []
         self._hub: Any = None
         self._to_start: Sleeper | None = None
         self._failure: BaseException | None = None
@@ -167,6 +167,11 @@ class Loop:
         self._calls += 1
         self._pending += not background
         heappush(self._heap, (max(time, self.now), -1, self._calls, _Call(self._calls, act, background)))
+
+    def call_after(self, time: float, by: int, act: Callable[[], None]) -> None:
+        """Call a function at simulated time `time`, behind the ranks that go on then; several in the order of `by`."""
+        self._pending += 1
+        heappush(self._heap, (time, math.inf, by, _Call(by, act, background=False)))
 
     def stop(self, error: BaseException) -> None:
         """End the simulation: `run` closes all ranks and raises the error."""

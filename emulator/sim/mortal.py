@@ -19,13 +19,12 @@ class MortalEngine(SimulatedEngine):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.stopped_at = 0.0
-        self._leaves = 0.0  # when the last byte of the message leaves that is being sent
         self._leaving: deque[tuple[float, MortalEngine, Arrival]] = deque()
         self._takers: dict[int, Any] = {}  # receives of messages that are still leaving
 
     def leave(self, route: Route, context: int, size: int) -> tuple[float, float, float, float]:
         departed = super().leave(route, context, size)
-        self._leaves = departed[1]
+        self.leaves = departed[1]
         return departed
 
     def admits(self, message: Arrival, end: float) -> bool:
@@ -41,7 +40,7 @@ class MortalEngine(SimulatedEngine):
         return True
 
     def deliver(self, message: Arrival) -> None:
-        if self.admits(message, self.engines[message.source]._leaves):
+        if self.admits(message, self.engines[message.source].leaves):
             super().deliver(message)
 
     def match(self, receive: Receive, message: Arrival) -> None:

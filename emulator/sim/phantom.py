@@ -43,17 +43,9 @@ class Phantom(np.ndarray[Any, Any]):
             return super().__array_function__(function, types, arguments, named)
         raise _refused(f"numpy.{function.__name__}")
 
-    def copy(self, *arguments: Any, **named: Any) -> Any:
-        raise _refused("copying")
-
-    def tolist(self) -> Any:
-        raise _refused("tolist")
-
-    def tobytes(self, *arguments: Any) -> Any:
-        raise _refused("tobytes")
-
-    def item(self, *arguments: Any) -> Any:
-        raise _refused("reading an element")
+    def __setitem__(self, key: Any, value: Any) -> None:
+        if not isinstance(value, np.ndarray):  # to copy an array here looks at nothing, and there is nothing to keep
+            raise _refused("writing an element")
 
     def __iter__(self) -> Any:
         raise _refused("reading an element")
@@ -73,6 +65,25 @@ class Phantom(np.ndarray[Any, Any]):
 
     def __reduce__(self) -> Any:
         raise _refused("pickling")
+
+
+def _refusing(name: str) -> Any:
+    """Make the method of that name, which refuses."""
+
+    def method(self: Phantom, *arguments: Any, **named: Any) -> Any:
+        raise _refused(name.strip("_"))
+
+    method.__name__ = name
+    return method
+
+
+_READING = """
+all any argmax argmin argpartition argsort astype byteswap choose clip compress conj conjugate copy cumprod cumsum dot
+dump dumps fill flatten item max mean min nonzero partition prod put repeat round searchsorted setfield sort std sum
+take tobytes tofile tolist trace var __copy__ __deepcopy__ __contains__
+"""
+for _name in _READING.split():
+    setattr(Phantom, _name, _refusing(_name))
 
 
 def _refused(what: str) -> PhantomRead:

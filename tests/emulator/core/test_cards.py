@@ -53,12 +53,40 @@ def test_requests_that_do_not_meet_start_when_they_ask(slots: list[int], order: 
 def test_what_is_expected_of_some_messages_is_when_serving_them_delivers_them(requests, data) -> None:
     """Of any of them, in any order, among others; and being asked serves nothing."""
     port = Port(private_queue(remembers=False))
-    messages: list[Any] = [SimpleNamespace(first=float(at), service=float(s), size=0, due=None) for at, s in requests]
+    messages: list[Any] = [
+        SimpleNamespace(first=float(at), service=float(s), size=0, due=None, source=0, token=token)
+        for token, (at, s) in enumerate(requests)
+    ]
     port.heap = sorted((message.first, 0, order, message) for order, message in enumerate(messages))
     asked = data.draw(st.permutations(messages))[: data.draw(st.integers(0, len(messages)))]
     once, again = port.expected(asked), port.expected(asked)
     served = [port.serve(message) for message in asked]
     assert once == again == served == port.expected(asked)
+
+
+@given(REQUESTS, st.randoms())
+def test_without_inversion_and_swap_every_request_starts_as_if_all_had_come_in_order(
+    requests: list[tuple[int, int]], order: random.Random
+) -> None:
+    """Of one instant in the order of `order_of`, those without length among them."""
+    numbered = [(float(asked), by, float(seconds)) for by, (asked, seconds) in enumerate(requests)]
+    free, expected = 0.0, {}
+    for asked, by, seconds in sorted(numbered):
+        expected[by] = max(asked, free)
+        free = expected[by] + seconds
+    order.shuffle(numbered)
+    queue = private_queue(remembers=True)
+    found = {by: queue.take(asked, seconds, by) for asked, by, seconds in numbered}
+    assert found == expected or queue.inversions + queue.swaps
+
+
+def test_a_swap_is_counted() -> None:
+    queue = private_queue(remembers=True)
+    assert queue.take(5.0, 10.0, by=2) == 5.0
+    assert queue.take(5.0, 1.0, by=3) == 15.0
+    assert queue.swaps == 0
+    assert queue.take(5.0, 1.0, by=1) == 16.0  # it should have been the first
+    assert (queue.swaps, queue.inversions) == (1, 0)
 
 
 def test_an_inversion_is_counted() -> None:

@@ -39,7 +39,20 @@ def program(comm: Any, seed: int) -> Seen:
         seen.times.append(comm.now())
         if draw.random() < 0.3:
             seen.values.append(comm.allreduce(rank))
+        if draw.random() < 0.3:
+            seen.values.append(_shifted(comm, draw.randrange(p), draw.choice([1, 5000])))
+        if draw.random() < 0.2:
+            part = comm.Split(rank % (1 + draw.randrange(3)), -rank).Dup()
+            seen.values.append(part.allgather(rank))
     return seen
+
+
+def _shifted(comm: Any, by: int, size: int) -> int:
+    """Sendrecv round a ring; gives what came."""
+    rank, p = comm.Get_rank(), comm.Get_size()
+    box = np.empty(size, np.uint8)
+    comm.Sendrecv(np.full(size, rank, np.uint8), (rank + by) % p, 2, box, (rank - by) % p, 2)
+    return int(box[-1])
 
 
 def _send(comm: Any, messages: list[Any], own: random.Random) -> list[Any]:
@@ -55,7 +68,7 @@ def _send(comm: Any, messages: list[Any], own: random.Random) -> list[Any]:
 
 def _receive(comm: Any, messages: list[Any], own: random.Random) -> list[Any]:
     """Receive in one of several ways; returns what was received."""
-    way = own.randrange(4)
+    way = own.randrange(5)
     boxes = [np.zeros(size, np.uint8) for *_, size in messages]
     if way == 0:
         # One by one would wait for a synchronous send of this rank to itself in the wrong order: all are posted.
@@ -71,6 +84,10 @@ def _receive(comm: Any, messages: list[Any], own: random.Random) -> list[Any]:
             comm.Probe(source, tag, status)
             assert status.Get_count(MPI.BYTE) == box.size
             comm.Recv(box, source, tag)
+    elif way == 3:
+        requests = [comm.Recv_init(box, source, tag) for box, (source, _, tag, _) in zip(boxes, messages, strict=True)]
+        MPI.Prequest.Startall(requests)
+        MPI.Request.Waitall(requests)
     else:
         for box, (source, _, tag, _) in zip(boxes, messages, strict=True):
             comm.Mprobe(source, tag).Recv(box)

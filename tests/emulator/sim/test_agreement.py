@@ -7,10 +7,9 @@ from typing import Any
 
 from mpi4py import MPI
 
-import emulator
-from emulator import sim
-from emulator.network import Network
+from emulator.network import Network, load
 from tests.emulator.sim import random_programs
+from tests.emulator.sim.differences import NETWORKS, alike
 from tests.emulator.sim.programs import PROGRAMS, Program
 from tests.ranks import on_ranks
 
@@ -19,38 +18,15 @@ COLLECTIVE = [name for name in PROGRAMS if name.startswith("all_reduce") or name
 """Programs whose messages depend on the number of ranks: a power of two, odd, prime, more than twice of one."""
 
 
-def apart(result: Any, clock: float) -> tuple[Any, list[float]]:
-    """What a program computed on a rank, and its times."""
-    return (result.values, [*result.times, clock]) if isinstance(result, random_programs.Seen) else (result, [clock])
-
-
-def emulated_rows(comm: Any, program: Program, net: str | Network) -> list[Any] | None:
-    """Run a program on emulated ranks; on rank 0 the result, the times and the inversions of each rank."""
-    emulated = emulator.emulate(comm, net)
-    result = program(emulated)
-    rows: list[Any] | None = comm.gather((*apart(result, emulated.engine.clock.t), emulated.engine.inversions()))
-    return rows
-
-
 def agree(comm: Any, program: Program, net: str | Network = NET) -> bool:
-    """Run a program on emulated ranks, and in rank 0 on as many simulated ones; whether their times could be compared.
+    """Run a program on emulated ranks, and in rank 0 on as many simulated ones; whether they could be compared.
 
-    Without pacing a card serves messages of one instant in their physical order, which is no inversion. So where the
-    times of both carriers differ the emulated run is repeated: one that does not repeat itself is no witness.
+    Without pacing ranks run as the machine lets them. Where that has put no message out of order the results and the
+    times must be the same, to the bit.
     """
-    rows, same = emulated_rows(comm, program, net), None
-    if rows is not None and not any(row[2] for row in rows):
-        outcome = sim.run(program, comm.Get_size(), net)
-        found = [apart(*one) for one in zip(outcome.results, outcome.clocks, strict=True)]
-        assert [values for values, _ in found] == [row[0] for row in rows]
-        same = [times for _, times in found] == [row[1] for row in rows]
-    same = comm.bcast(same)
-    if same is None:
-        return False  # with inversions the emulated times depend on what the machine ran first
-    if not same:
-        again = emulated_rows(comm, program, net)
-        assert again is None or rows is None or [row[1] for row in again] != [row[1] for row in rows]
-    return same
+    found = alike(comm, program, (load(net) if isinstance(net, str) else net).sized(comm.Get_size()))
+    assert found is not False
+    return found is not None
 
 
 @on_ranks(13, p=[2, 3, 5, 8, 13], name=COLLECTIVE)
@@ -72,8 +48,15 @@ def _on_the_first(comm: Any, p: int, name: str) -> None:
 
 @on_ranks(4)
 def test_randomly_generated_programs(comm: Any) -> None:
-    """How many of the first 60 have no inversion depends on how the machine runs the ranks: more are run if need be."""
+    """How many of the first 60 can be compared depends on how the machine runs the ranks: more are run if need be."""
     compared = sum(agree(comm, partial(random_programs.program, seed=seed)) for seed in range(60))
     more = iter(range(60, 600))
     while compared < 15:
         compared += agree(comm, partial(random_programs.program, seed=next(more)))
+
+
+@on_ranks(4, network=[name for name in NETWORKS if name != "one rank on each host"])
+def test_randomly_generated_programs_that_share_cards_and_links(comm: Any, network: str) -> None:
+    """`test_unpaced.py` says how many can be compared where the ranks run in the order of their time."""
+    for seed in range(8):
+        agree(comm, partial(random_programs.program, seed=seed), NETWORKS[network](4))

@@ -11,15 +11,16 @@ from mpi4py import MPI
 import emulator
 from emulator import sim
 from emulator.core.failure_costs import FailureCosts
+from emulator.network.topology import Flat, Racks, Topology
 from emulator.sim.failures import Failures
 from tests.emulator.small_networks import ALPHA, BETA, plain
 
 COSTS = FailureCosts(detect_s=5e-3, calm_agree_s=1e-5, agree_s=1e-4, revoke_s=2e-5, shrink_s=3e-4)
 
 
-def run(program: Any, ranks: int) -> tuple[sim.Outcome, Failures]:
+def run(program: Any, ranks: int, **network: Any) -> tuple[sim.Outcome, Failures]:
     failures = Failures(COSTS)
-    return sim.run(lambda comm: program(comm, failures), ranks, plain(ranks), failures=failures), failures
+    return sim.run(lambda comm: program(comm, failures), ranks, plain(ranks, **network), failures=failures), failures
 
 
 def class_of(call: Any) -> int:
@@ -41,8 +42,9 @@ def test_a_wait_for_a_dead_rank_ends_when_its_death_is_known() -> None:
     assert failures.died == {1: pytest.approx(1e-3)}
 
 
+@pytest.mark.parametrize("topology", [Flat(), Racks(1, BETA, 0.0)])
 @pytest.mark.parametrize(("after", "arrives"), [(0.4, False), (0.6, False), (1.1, True)])
-def test_a_message_arrives_if_its_last_byte_had_left(after: float, arrives: bool) -> None:
+def test_a_message_arrives_if_its_last_byte_had_left(after: float, arrives: bool, topology: Topology) -> None:
     """It takes `after` of the time for which the sender's card is busy until the sender dies."""
     size = 1 << 20
 
@@ -60,7 +62,21 @@ def test_a_message_arrives_if_its_last_byte_had_left(after: float, arrives: bool
         assert comm.now() == pytest.approx(ALPHA + size * BETA)
         return True
 
-    assert run(program, 2)[0].results[0] is arrives
+    assert run(program, 2, topology=topology)[0].results[0] is arrives
+
+
+def test_what_waits_for_its_card_when_its_sender_dies_never_comes_to_a_shared_link() -> None:
+    def program(comm: Any, failures: Failures) -> Any:
+        size = 1 << 20
+        if comm.rank == 1:
+            failures.at(1.5 * size * BETA, lambda: failures.kill(1), owner=1)
+            for _ in range(2):
+                comm.Isend(np.ones(size, np.uint8), 0)
+            return comm.Recv(np.zeros(1), 0)
+        comm.Recv(np.zeros(size, np.uint8), 1)
+        return class_of(lambda: comm.Recv(np.zeros(size, np.uint8), 1))
+
+    assert run(program, 2, topology=Racks(1, BETA, 0.0))[0].results[0] == MPI.ERR_PROC_FAILED
 
 
 def test_an_agreement_raises_on_all_until_the_death_is_acknowledged() -> None:

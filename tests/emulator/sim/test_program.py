@@ -19,12 +19,12 @@ from emulator.sim import DeadlockError, blocking
 from emulator.sim.program import RankFailed, run_program
 
 
-def simulate(folder: Path, text: str, *arguments: str, ranks: int = 4, seed: int = 0) -> Any:
-    """Run a script on simulated ranks whose compute takes no time."""
+def simulate(folder: Path, text: str, *arguments: str, ranks: int = 4, seed: int = 0, compute: str = "none") -> Any:
+    """Run a script on simulated ranks whose compute takes no time unless it is to be measured."""
     path = folder / "program.py"
     path.write_text("import random, sys, time\nimport numpy as np\nfrom mpi4py import MPI\n" + text)
     network = load("10gbe").sized(ranks)
-    return run_program(None, [str(path), *arguments], ranks, network, seed=seed, compute="none")
+    return run_program(None, [str(path), *arguments], ranks, network, seed=seed, compute=compute)
 
 
 def failure(folder: Path, text: str) -> RankFailed:
@@ -130,6 +130,9 @@ REFUSED = {
     "os.system": "import os; os.system('true')",
     "os.fork": "import os; os.fork()",
     "threading.Thread.start": "import threading; threading.Thread(target=print).start()",
+    "_thread.start_new_thread": "import _thread; _thread.start_new_thread(print, ())",
+    "os._exit": "import os; os._exit(0)",
+    "signal.alarm": "import signal; signal.alarm(1)",
     "input": "input()",
     "sys.stdin.read": "sys.stdin.read()",
     "signal.pause": "import signal; signal.pause()",
@@ -148,6 +151,13 @@ def test_what_ranks_of_one_process_cannot_do_is_refused(tmp_path: Path, call: st
     assert caught.rank == 2
     assert call in str(caught.cause)
     assert getattr(caught.cause, "exit_code", None) == 2
+
+
+def test_a_pool_of_threads_is_refused_although_its_ranks_share_a_lock(tmp_path: Path) -> None:
+    pool = "from concurrent.futures import ThreadPoolExecutor as Pool\nMPI.COMM_WORLD.barrier()\nPool().submit(print)\n"
+    with pytest.raises(RankFailed) as caught:
+        simulate(tmp_path, pool, compute="measured")
+    assert "threading.Thread.start" in str(caught.value.cause)
 
 
 def test_a_wait_that_nothing_tells_of_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

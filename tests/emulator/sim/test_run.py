@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import signal
 from functools import partial
 from typing import Any
@@ -204,7 +205,10 @@ def test_an_all_reduce_of_phantoms_takes_the_closed_form() -> None:
     "look",
     [
         lambda x: x[3], lambda x: x + 1, lambda x: x.sum(), lambda x: np.concatenate([x, x]), float, list, bool,
-        lambda x: x.copy(), lambda x: x.tolist(), lambda x: x.tobytes(), MPI.pickle.dumps,
+        lambda x: x.copy(), lambda x: x.tolist(), lambda x: x.tobytes(), MPI.pickle.dumps, copy.deepcopy,
+        lambda x: x.astype("f8"), lambda x: x.argmax(), lambda x: x.nonzero(), lambda x: x.sort(), lambda x: x.dot(x),
+        lambda x: x.fill(1), lambda x: x.__setitem__(0, 1.0), lambda x: x.flatten(), lambda x: x == 1, lambda x: 1 in x,
+        lambda x: x.tofile("/dev/null"), lambda x: np.save("/dev/null", x), lambda x: x @ x, lambda x: x.take([0]),
     ],
 )  # fmt: skip
 def test_looking_into_a_phantom_is_an_error(look: Any) -> None:
