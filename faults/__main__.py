@@ -8,23 +8,15 @@ from emulator.launch import mpirun
 
 mpirun.prepare()  # before anything imports MPI
 
-from emulator.run.options import OneLineGroup  # noqa: E402
-from faults.cli.alarms import alarms  # noqa: E402
-from faults.cli.drill import drill  # noqa: E402
-from faults.cli.matrix import matrix  # noqa: E402
-from faults.cli.month import month  # noqa: E402
-from faults.cli.run import run  # noqa: E402
-from faults.cli.soak import soak  # noqa: E402
-from faults.cli.trace import trace  # noqa: E402
+from emulator.run.options import LazyGroup  # noqa: E402
+
+VERBS = ("alarms", "drill", "matrix", "month", "run", "soak", "trace")
 
 
-@click.group(cls=OneLineGroup)
+@click.group(cls=LazyGroup, package="faults.cli", names=VERBS)
 def main() -> None:
     """Kill, hang, slow or cut off ranks of a running job and see what recovery costs."""
 
-
-for command in (drill, matrix, soak, alarms, trace, month, run):
-    main.add_command(command)
 
 if __name__ == "__main__":
     main(prog_name="python -m faults")

@@ -16,6 +16,7 @@ exit status: 1 a wrong result or a failed check, 2 bad usage or bad input.
 from __future__ import annotations
 
 import errno
+import importlib
 import os
 import signal
 import sys
@@ -120,6 +121,24 @@ class OneLineGroup(OneLineCommand, click.Group):
     def add_command(self, cmd: click.Command, name: str | None = None) -> None:
         cmd.epilog = cmd.epilog or _units_note(cmd)
         super().add_command(cmd, name)
+
+
+class LazyGroup(OneLineGroup):
+    """A group that imports a command, `package`.NAME.NAME, when it is asked for: a rank or a drill needs no other."""
+
+    def __init__(self, *args: Any, package: str, names: Sequence[str], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._package = package
+        self._names = list(names)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return self._names
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in self._names and cmd_name not in self.commands:
+            mpirun.prepare()  # before anything imports MPI; a help text looks at all commands before `main` is called
+            self.add_command(getattr(importlib.import_module(f"{self._package}.{cmd_name}"), cmd_name), cmd_name)
+        return super().get_command(ctx, cmd_name)
 
 
 class Parsed(click.ParamType):
