@@ -18,12 +18,13 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 demo: env
 	mpirun -n $(N) python -m demos.ring
 
+# Three processes for two cores: tests also wait, for mpirun, detectors and paced messages.
 test: env
 	ruff check .
 	ruff format --check .
 	mypy
 	lint-imports
-	python -m pytest -n 2 --dist loadgroup --reruns 1 -rR --rerun-show-tracebacks
+	python -m pytest -n 3 --dist loadgroup --reruns 1 -rR --rerun-show-tracebacks
 
 # Chromium for the tests of the page, from Debian; elsewhere those tests are skipped and say why.
 browser:

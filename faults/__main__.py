@@ -8,19 +8,16 @@ from emulator.launch import mpirun
 
 mpirun.prepare()  # before anything imports MPI
 
-from emulator.run.one_line import OneLineGroup  # noqa: E402
-from faults.cli.campaigns import alarms, matrix, month, soak, trace  # noqa: E402
-from faults.cli.drill import drill  # noqa: E402
-from faults.cli.run import run  # noqa: E402
+from emulator.run.one_line import LazyGroup  # noqa: E402
+
+CAMPAIGNS = ("alarms", "matrix", "month", "soak", "trace")
+MODULES = dict.fromkeys(CAMPAIGNS, "faults.cli.campaigns") | {"drill": "faults.cli.drill", "run": "faults.cli.run"}
 
 
-@click.group(cls=OneLineGroup)
+@click.group(cls=LazyGroup, modules=dict(sorted(MODULES.items())))
 def main() -> None:
     """Kill, hang, slow or cut off ranks of a running job and see what recovery costs."""
 
-
-for command in (drill, matrix, soak, alarms, trace, month, run):
-    main.add_command(command)
 
 if __name__ == "__main__":
     main(prog_name="python -m faults")

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import signal
 import sys
 import traceback
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 import click
 
 from emulator import units
 from emulator.errors import CheckFailed, UsageError, check_directory
-from emulator.launch import streams
+from emulator.launch import mpirun, streams
 from emulator.launch.streams import print_error
 
 
@@ -103,3 +105,25 @@ class OneLineGroup(OneLineCommand, click.Group):
     def add_command(self, cmd: click.Command, name: str | None = None) -> None:
         cmd.epilog = cmd.epilog or _units_note(cmd)
         super().add_command(cmd, name)
+
+
+class LazyGroup(OneLineGroup):
+    """A group that imports the module of a command when it is asked for: a rank or a drill needs no other.
+
+    Parameters
+    ----------
+    modules : the module of each command by the command's name, which is that of the function there, too
+    """
+
+    def __init__(self, *args: Any, modules: Mapping[str, str], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._modules = modules
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self._modules)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in self._modules and cmd_name not in self.commands:
+            mpirun.prepare()  # before anything imports MPI; a help text looks at all commands before `main` is called
+            self.add_command(getattr(importlib.import_module(self._modules[cmd_name]), cmd_name), cmd_name)
+        return super().get_command(ctx, cmd_name)

@@ -30,9 +30,16 @@ def furnish(folder: Path) -> None:
 
 
 def play(
-    document: Document, folder: Path, chosen: Callable[[Block, Step], str | None]
+    document: Document,
+    folder: Path,
+    chosen: Callable[[Block, Step], str | None],
+    run: Callable[[str, Path], tuple[int, str]] | None = None,
 ) -> Iterator[tuple[Block, Step, int, str]]:
-    """Run what `chosen` says for each command of a document, nothing for None; give status and output of each."""
+    """Run what `chosen` says for each command of a document, nothing for None; give status and output of each.
+
+    `run` is what runs a command in a folder; absent: a shell.
+    """
+    run = run or in_shell
     furnish(folder)
     for block in document.blocks:
         if block.file:
@@ -42,7 +49,7 @@ def play(
                 yield block, step, *run(command, folder)
 
 
-def run(command: str, folder: Path) -> tuple[int, str]:
+def in_shell(command: str, folder: Path) -> tuple[int, str]:
     """Run a command of a document in a shell; its exit status, its output and errors as one text.
 
     Raises

@@ -140,7 +140,8 @@ STEPS: dict[str, Short | By | NotHere] = {
         Short("python -m faults drill ring --simulate 4 --fault 'kill 2 @ step 10' --recovery shrink --trace"),
     "python -m emulator run -n 4 --net 10gbe --trace -m mpi4py.bench ringtest":
         Short("python -m emulator run --simulate 4 --net 10gbe --trace -m mpi4py.bench ringtest -n 64"),
-    "python -m faults run -n 4 --trace examples/recovery/least_squares.py shrink": Short(),
+    "python -m faults run -n 4 --trace examples/recovery/least_squares.py shrink":
+        By("faults/launch/test_own_program.py::test_a_program_is_traced_through_its_recovery"),
 }  # fmt: skip
 """The commands of blocks that are marked ``slow`` or ``shown``."""
 

@@ -14,6 +14,7 @@ import pytest
 from scripts.docs import agree, commands
 from scripts.docs.blocks import OMITTED, ROOT, Block, Document, Step, documents, read
 from scripts.docs.running import environment, play
+from tests.scripts.docs import in_process
 from tests.scripts.docs.shorter import CHAPTERS, MENTIONED, STEPS, By, NotHere, Short, bare, kinds
 
 DOCUMENTS = [read(path) for path in documents()]
@@ -121,7 +122,7 @@ def test_each_command_prints_what_the_document_shows(document, tmp_path):
             return step.command
         return (short.command or step.command) if isinstance(short, Short) else None
 
-    for block, step, status, output in play(document, tmp_path / "work", chosen):
+    for block, step, status, output in play(document, tmp_path / "work", chosen, in_process.run):
         printed = agree.lines_of(output)
         where = f"{document.name}:{step.first}: {chosen(block, step)}"
         short = how(document, block, step)
