@@ -17,7 +17,7 @@ from mpi4py import MPI
 
 from emulator.comm.buffers import Incoming, outgoing
 from emulator.comm.communicator import EmulatedComm
-from emulator.comm.requests import describe
+from emulator.comm.requests import EmulatedRequest, describe
 from emulator.comm.send_receive import EagerSend, ReceiveRequest
 from emulator.core.cards import FairPort
 from emulator.core.engine import Engine
@@ -196,17 +196,32 @@ class PlainCalls(EmulatedComm):
         self._named[rank] = self.members[rank]
         return True
 
-    def Isend(self, buf: Any, dest: int, tag: int = 0) -> MPI.Request:
+    def _send(self, payload: Any, dest: int, tag: int, sync: bool = False) -> EmulatedRequest:
         engine = self.engine
-        if not engine.quick or not (dest in self._named or self._plainly(dest)) or type(tag) is not int or tag < 0:
-            return super().Isend(buf, dest, tag)
-        payload = outgoing(buf)
-        engine.idling = False
+        if (
+            sync or not engine.quick or not (dest in self._named or self._plainly(dest))
+            or type(tag) is not int or tag < 0
+        ):  # fmt: skip
+            return super()._send(payload, dest, tag, sync)
         request = EagerSend()
         request.comm, request.active = self, True
         request.destination = peer = self._named[dest]
         request.end = engine.send(peer, self.context, tag, payload, len(payload))[0]
         return request
+
+    def _receive_from(self, origin: int | None, tag: int, into: Incoming | None) -> EmulatedRequest:
+        if origin is None or into is None:
+            return super()._receive_from(origin, tag, into)
+        engine = self.engine
+        request = PlainReceive().begin(self, origin, tag, into)
+        engine.matchers[self.context].post(request, engine.loop.now)
+        return request
+
+    def Isend(self, buf: Any, dest: int, tag: int = 0) -> MPI.Request:
+        if dest not in self._named or not self.engine.quick:
+            return super().Isend(buf, dest, tag)
+        self.engine.idling = False
+        return self._send(outgoing(buf), dest, tag)
 
     def Irecv(self, buf: Any, source: int = _ANY, tag: int = _ANY_TAG) -> MPI.Request:
         engine = self.engine
@@ -215,9 +230,7 @@ class PlainCalls(EmulatedComm):
         engine.idling = False
         if engine.later:
             engine.release()
-        request = PlainReceive().begin(self, self._named[source], tag, Incoming(buf))
-        engine.matchers[self.context].post(request, engine.loop.now)
-        return request
+        return self._receive_from(self._named[source], tag, Incoming(buf))
 
     def Recv(self, buf: Any, source: int = _ANY, tag: int = _ANY_TAG, status: MPI.Status | None = None) -> None:
         engine = self.engine
@@ -232,9 +245,7 @@ class PlainCalls(EmulatedComm):
         into, peer, matcher, now = Incoming(buf), self._named[source], engine.matchers[self.context], engine.loop.now
         message = None if engine.mortal else matcher.find(peer, tag, now)
         if message is None or message.flags & SYNC or message.size > into.room or into.packed is not None:
-            request = PlainReceive().begin(self, peer, tag, into)
-            matcher.post(request, now)
-            request.Wait(status)
+            self._receive_from(peer, tag, into).Wait(status)
             return
         matcher.remove(message)
         if message.data is not None:
