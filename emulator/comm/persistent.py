@@ -142,8 +142,15 @@ class PersistentRequest(MPI.Prequest, EmulatedRequest):
         self._current = self._begin()
 
     def Wait(self, status: MPI.Status | None = None) -> bool:  # type: ignore[override]
-        self.wait(status)
-        return True
+        current = self._current
+        if current is None:
+            empty_status(status)
+            return True
+        try:
+            return current.Wait(status)
+        finally:
+            if not current.active:
+                self._current, self.error = None, current.error
 
     def wait(self, status: MPI.Status | None = None) -> Any:
         current = self._current

@@ -10,7 +10,7 @@ from emulator.comm.buffers import Incoming, outgoing
 from emulator.comm.members import Addressing
 from emulator.comm.persistent import NullRequest, PersistentReceive, PersistentSend
 from emulator.comm.requests import EmulatedRequest, describe
-from emulator.comm.send_receive import ObjectReceive, ReceiveRequest, SendRequest
+from emulator.comm.send_receive import EagerSend, ObjectReceive, PendingSend, ReceiveRequest
 from emulator.core.instruments import Wait
 from emulator.core.message import NOT_AT_ONCE, Arrival
 
@@ -43,12 +43,16 @@ class PointToPoint(Addressing):
     def _send_to(self, peer: int | None, tag: int, payload: Any, sync: bool = False) -> EmulatedRequest:
         if peer is None:
             return NullRequest(self, receive=False)
-        request = SendRequest().begin(self, peer, payload, sync)
-        end, request.transfer = self.engine.send(
-            peer, self.context, tag, payload, len(payload), request if sync else None
-        )
-        if request.transfer is None:
-            request.payload = None  # a program may keep many requests
+        if not sync:
+            end, transfer = self.engine.send(peer, self.context, tag, payload, len(payload))
+            if transfer is None:
+                return EagerSend().begin(self, peer, end)
+        request = PendingSend().begin(self, peer, payload, sync)
+        if sync:
+            end, transfer = self.engine.send(peer, self.context, tag, payload, len(payload), request)
+            if transfer is None:
+                request.payload = None  # a program may keep many requests
+        request.transfer = transfer
         if end > request.end:  # else the receiver has acknowledged it already
             request.end = end
         return request
@@ -61,7 +65,7 @@ class PointToPoint(Addressing):
         if peer is not None:
             end, transfer = engine.send(peer, self.context, tag, payload, len(payload))
             if transfer is not None:
-                request = SendRequest().begin(self, peer, payload)
+                request = PendingSend().begin(self, peer, payload, sync=False)
                 request.end, request.transfer = end, transfer
                 self._complete(request)
                 return

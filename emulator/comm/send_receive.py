@@ -15,20 +15,86 @@ from emulator.core.protocol import Handshake
 
 
 class SendRequest(EmulatedRequest):
-    """A pending send: complete when its last byte has left the network card and, if synchronous, it was matched.
+    """A pending send: complete when its last byte has left the network card.
 
     Attributes
     ----------
-    destination, payload : the receiver (a rank of the engine), and bytes that must not change until it is complete
-    end, transfer : what `Engine.send` returned; `end` is later if the receiver's acknowledgement is
+    destination : the receiver, a rank of the engine
+    end : emulated time at which the last byte has left
+    why : what the rank waits for until then
     """
 
-    __slots__ = (
-        "active", "comm", "destination", "end", "engine", "error", "hint", "payload", "transfer", "unmatched", "why",
-    )  # fmt: skip
+    __slots__ = ("active", "comm", "destination", "end")
 
-    def begin(self, comm: Any, destination: int, payload: Any, sync: bool = False) -> Self:
+    destination: int
+    end: float
+    why: Wait
+
+    def poll(self) -> bool:
+        pacer = self.engine.pacer
+        return not pacer.pace or self.end <= self.engine.clock.t or self.end <= pacer.emulated()
+
+    def fill(self, status: MPI.Status | None) -> None:
+        empty_status(status)
+        if status is not None:
+            status.error = self.error
+
+    def time(self) -> float:
+        return self.end
+
+    def finish(self, status: MPI.Status | None = None) -> None:
+        engine = self.engine
+        if self.end > engine.clock.t:
+            engine.wait_until(self.end, self.why, self.destination)
+        self.active = False
+        if status is not None:
+            self.fill(status)
+
+
+class EagerSend(SendRequest):
+    """A standard send of which only the end is left: its payload's memory is free already."""
+
+    __slots__ = ()
+
+    error = 0
+    awaits_message = True
+    why = Wait.SEND
+
+    def begin(self, comm: Any, destination: int, end: float) -> Self:
         """Set the attributes; the compiled class takes no arguments, and a method of Python's costs time."""
+        self.comm, self.destination, self.end = comm, destination, end
+        self.active = True
+        return self
+
+    @property
+    def engine(self) -> Any:  # type: ignore[override]
+        return self.comm.engine
+
+    @property
+    def hint(self) -> float | None:  # type: ignore[override]
+        return self.end
+
+    def Wait(self, status: MPI.Status | None = None) -> bool:  # type: ignore[override]
+        engine = self.comm.engine
+        if self.end > engine.clock.t or status is not None or engine.clock.measured or not self.active:
+            return super().Wait(status)
+        engine.idling = self.active = False
+        return True
+
+
+class PendingSend(SendRequest):
+    """A send that waits for more: for its match if it is synchronous, or for a transfer that still reads the payload.
+
+    Attributes
+    ----------
+    payload : bytes that must not change until it is complete
+    transfer : what `Engine.send` returned; `end` is later if the receiver's acknowledgement is
+    """
+
+    __slots__ = ("engine", "error", "hint", "payload", "transfer", "unmatched", "why")
+
+    def begin(self, comm: Any, destination: int, payload: Any, sync: bool) -> Self:
+        """Set the attributes, see `EagerSend.begin`."""
         self.comm, self.engine = comm, comm.engine
         self.destination, self.payload, self.unmatched = destination, payload, sync
         self.active, self.error = True, 0
@@ -60,40 +126,18 @@ class SendRequest(EmulatedRequest):
             return self.error != 0
         if self.transfer is not None and not self.transfer.Test():
             self.hint = None
-            if isinstance(self.transfer, Handshake):
-                self.error = self.comm.failure(self.destination, blocking=True)
-                return self.error != 0
-            # The transfer runs on the wire, which is not revoked: the receiver may never receive it.
+            # A transfer runs on the wire, which is not revoked: the receiver may never receive it.
             self.error = self.comm.failure(self.destination, blocking=True)
             return self.error != 0
         if isinstance(self.transfer, Handshake):
             self.end, self.why = max(self.end, self.transfer.end or 0.0), Wait.MATCH
         self.transfer = self.payload = None
-        pacer = self.engine.pacer
-        if pacer.pace and self.end > self.engine.clock.t and self.end > pacer.emulated():
-            self.hint = self.end
-            return False
-        return True
+        self.hint = self.end
+        return super().poll()
 
     @property
     def awaits_message(self) -> bool:  # type: ignore[override]
         return self.transfer is None
-
-    def fill(self, status: MPI.Status | None) -> None:
-        empty_status(status)
-        if status is not None:
-            status.error = self.error
-
-    def time(self) -> float:
-        return self.end
-
-    def finish(self, status: MPI.Status | None = None) -> None:
-        engine = self.engine
-        if self.end > engine.clock.t:
-            engine.wait_until(self.end, self.why, self.destination)
-        self.active = False
-        if status is not None:
-            self.fill(status)
 
 
 class ReceiveRequest(EmulatedRequest):
@@ -112,7 +156,7 @@ class ReceiveRequest(EmulatedRequest):
     )  # fmt: skip
 
     def begin(self, comm: Any, source: int, tag: int, into: Incoming | None) -> Self:
-        """Set the attributes, see `SendRequest.begin`."""
+        """Set the attributes, see `EagerSend.begin`."""
         self.comm, self.engine = comm, comm.engine
         self.source, self.tag, self.into = source, tag, into
         self.active, self.error = True, 0

@@ -83,8 +83,8 @@ class Engine(ABC):
         """
 
     @abstractmethod
-    def fetch(self, message: Arrival, place: memoryview) -> Transfer:
-        """Bring the payload of a message that FOLLOWS to `place`."""
+    def fetch(self, message: Arrival, place: memoryview) -> Transfer | None:
+        """Bring the payload of a message that FOLLOWS to `place`; returns what to wait for, None if it is there."""
 
     @abstractmethod
     def reply(self, message: Arrival, time: float) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 from typing import Any, Protocol
 
-from emulator.core.message import ANY_SOURCE, ANY_TAG, Arrival
+from emulator.core.message import ANY_SOURCE, ANY_TAG, SYNC, Arrival
 
 _Entry = tuple[float, int, int, Arrival]
 """A message in a heap, after what orders it: its first byte's time, its source, and its physical order."""
@@ -59,13 +59,15 @@ class Matcher:
     """
 
     __slots__ = (
-        "_any_source", "_deferred", "_earliest", "_matched", "_posted", "_turn", "_unexpected", "_wild", "later",
+        "_any_source", "_deferred", "_earliest", "_matched", "_orders", "_posted", "_turn", "_unexpected", "_wild",
+        "later",
     )  # fmt: skip
 
     def __init__(self, matched: Callable[[Receive, Arrival], None], later: Early) -> None:
         self._matched, self.later = matched, later
         self._posted: dict[tuple[int, int], deque[Receive]] = {}  # by source and tag, wildcards as they are
         self._wild = self._any_source = 0  # posted receives with a wildcard; those from ANY_SOURCE
+        self._orders = False  # a receive from ANY_SOURCE has been posted, for which early messages are held back
         self._deferred = False  # an exact receive may be posted although its message is here, before its time
         self._unexpected: dict[int, dict[int, deque[Arrival]]] = {}  # by source, then by tag
         # Of each tag that a receive from ANY_SOURCE or a probe has named: unexpected messages, the earliest first.
@@ -82,7 +84,7 @@ class Matcher:
             self._hold(message)
             if message.first <= now:
                 release(self.later, now)
-        elif not self.match(message) and message.first > now:
+        elif not self.match(message) and message.first > now and (self._orders or message.flags & SYNC):
             self._hold(message)
 
     def release(self, message: Arrival) -> None:
@@ -112,6 +114,16 @@ class Matcher:
             return False
         self._matched(taker, message)
         return True
+
+    def claim(self, source: int, tag: int) -> Receive | None:
+        """Withdraw the receive that a message belongs to; None: there is none, or one with a wildcard may take it."""
+        posted = None if self._wild else self._posted.get((source, tag))
+        if posted is None:
+            return None
+        taker = posted.popleft()
+        if not posted:
+            del self._posted[source, tag]
+        return taker
 
     def _taker(self, message: Arrival) -> Receive | None:
         """The posted receive that a message belongs to: the first posted of those that accept it."""
@@ -153,6 +165,10 @@ class Matcher:
             if found is not None:
                 self._matched(request, found)
                 return
+            if request.source == ANY_SOURCE and not self._orders and now is not None:
+                for message in self.unexpected():
+                    if message.first > now and not message.early:
+                        self._hold(message)
         self._turn += 1
         request.turn = self._turn
         key = (request.source, request.tag)
@@ -162,7 +178,9 @@ class Matcher:
         posted.append(request)
         if request.tag < 0 or request.source < 0:  # a wildcard
             self._wild += 1
-            self._any_source += request.source == ANY_SOURCE
+            if request.source == ANY_SOURCE:
+                self._any_source += 1
+                self._orders = True
 
     def withdraw(self, request: Receive) -> bool:
         """Forget a posted receive; False if it was not posted (any more)."""

@@ -9,10 +9,10 @@ from mpi4py import MPI
 
 from emulator import carrier
 from emulator.comm.carrier import EmulatedCarrier
-from emulator.comm.communicator import EmulatedComm
 from emulator.comm.members import Members
 from emulator.core.instruments import Wait
 from emulator.sim.engine import SimulatedEngine
+from emulator.sim.plain import PlainCalls
 
 
 class SimulatedCarrier(EmulatedCarrier):
@@ -51,12 +51,13 @@ class SimulatedCarrier(EmulatedCarrier):
         return True
 
 
-class SimulatedComm(EmulatedComm):
+class SimulatedComm(PlainCalls):
     """A communicator of simulated ranks; made by `emulator.sim.run`. Its methods are those of `EmulatedComm`."""
 
     engine: SimulatedEngine
 
     def _make_carrier(self) -> EmulatedCarrier:
+        self._named = {}
         return SimulatedCarrier(self, self.engine.instruments)
 
     def _find_members(self) -> Members:

@@ -14,7 +14,7 @@ from emulator.core.routes import Route
 from emulator.sim.phantom import holds
 
 if TYPE_CHECKING:
-    from emulator.sim.engine import SimulatedEngine
+    from emulator.sim.plain import PlainMessages
 
 
 class Crossing:
@@ -31,7 +31,7 @@ class Crossing:
     """
 
     def __init__(
-        self, engine: SimulatedEngine, route: Route, envelope: tuple[int, int, int, int], payload: Any, size: int
+        self, engine: PlainMessages, route: Route, envelope: tuple[int, int, int, int], payload: Any, size: int
     ) -> None:
         self._engine, self._route, self._envelope = engine, route, envelope
         self._payload = payload if holds(payload) else bytes(payload)

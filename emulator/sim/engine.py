@@ -10,22 +10,21 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Sequence
 from functools import partial
-from heapq import heappush
 from typing import Any
 
 from emulator.comm.send_receive import ReceiveRequest, SendRequest
-from emulator.core.cards import Cards, FairPort, order_of
+from emulator.core.cards import Cards, order_of
 from emulator.core.clock import Clock, Pacer
 from emulator.core.engine import Engine
 from emulator.core.instruments import Wait
 from emulator.core.message import ANY_SOURCE, FOLLOWS, SYNC, Arrival
-from emulator.core.operations import Operation, Synchronous, Transfer
+from emulator.core.operations import Operation, Transfer
 from emulator.core.routes import Route
 from emulator.network import Network
 from emulator.sim import phantom
-from emulator.sim.crossing import Crossing
 from emulator.sim.failures import Failures
 from emulator.sim.loop import Loop, Sleeper
+from emulator.sim.plain import PlainMessages
 from emulator.sim.port import SimulatedPort
 
 _LEAST_STEP_S = 1e-6
@@ -53,22 +52,21 @@ class SimulatedTime(Pacer):
         """Nothing to note: no receive is late."""
 
 
-class SimulatedEngine(Engine, Sleeper):
+class SimulatedEngine(PlainMessages):
     """See `emulator.core.engine.Engine`.
 
     Attributes
     ----------
     loop, engines, failures : the loop, the engines of all ranks, and which of these have failed
-    operation : what this rank waits for
     polled : what it looked for in vain, if it waits by looking now and then
-    waits : how often it has let others run
     leaves : when the last byte of the message that is being sent leaves the card
+    quick : messages may be plain, compute is not measured, no rank is known to be dead, no communicator revoked
+    mortal : this rank may die
     missed : its turn came while it was stopped
     """
 
     pacer: SimulatedTime
-    nic: SimulatedPort | FairPort
-    loopback: SimulatedPort
+    mortal = False
 
     def __init__(
         self, loop: Loop, engines: Sequence[SimulatedEngine], network: Network, rank: int, seed: int, measured: bool,
@@ -82,71 +80,17 @@ class SimulatedEngine(Engine, Sleeper):
             self.nic = SimulatedPort(self.nic.queue, loop)
         self.loopback = SimulatedPort(self.loopback.queue, loop)
         self.loop, self.engines, self.failures = loop, engines, failures
-        self.operation: Any = None
         self.polled: Any = None
-        self.waits, self.leaves = 0, 0.0
+        self.leaves = 0.0
         self.missed = False
         self._polled: dict[Hashable, int] = {}  # with the number of messages sent before
         self._excused = 0
         self._first_of_order = order_of(rank, 1)
         self._plain = self.flows is None and network.plan.protocol is None
+        self.quick = self._plain and not measured
         self._polled_at = self._passed_at = self._polling_since = 0.0
 
     # -- the transport
-
-    def send(
-        self, destination: int, context: int, tag: int, payload: Any, size: int, sync: Synchronous | None = None
-    ) -> tuple[float, Transfer | None]:
-        """See `Engine.send`: a plain message, of which nothing is observed, does the same in one function."""
-        route, receiver = self.routes[destination], self.engines[destination]
-        if (
-            not self._plain or not route.simple or sync is not None or route.change is not None
-            or self.instruments.sent or receiver.instruments.arrived
-        ):  # fmt: skip
-            if route.links and self._plain:
-                return self._cross(route, context, tag, payload, size, sync)
-            return super().send(destination, context, tag, payload, size, sync)
-        out = size * route.beta_out
-        start = route.queue.take(
-            self.clock.t, out if out > route.gap else route.gap, self._first_of_order + self._token
-        )
-        first, last = start + route.alpha, route.last
-        if first < last.get(context, 0.0):
-            first = last[context]
-        last[context] = first
-        route.sequence += 1
-        route.bytes += size
-        token = self._token = receiver._arrived = self._token + 1
-        flags, data = route.flags, payload
-        if phantom.holds(payload):
-            flags, data = flags | FOLLOWS, None
-        message = Arrival(context, self.rank, tag, flags, first, size * route.beta, size, token, data)
-        message.order = token
-        end = start + out
-        if not receiver.admits(message, end):
-            return end, None
-        port = message.port = receiver.loopback if route.loopback else receiver.nic
-        heappush(port.heap, (first, self.rank, token, message))
-        receiver.matchers[context].arrive(message, self.loop.now)
-        if receiver.sleeping and first < receiver.wake_at:
-            receiver.notice(message)
-        if message.data is not None:
-            message.data = memoryview(bytes(payload))
-        return end, None
-
-    def _cross(
-        self, route: Route, context: int, tag: int, payload: Any, size: int, sync: Synchronous | None
-    ) -> tuple[float, None]:
-        """Send over links that hosts share, which serve their messages in the order in which these come to them."""
-        change = route.change
-        if change is not None and change.holds(self.clock.t, route.destination, context, tag, payload, size, sync):
-            return self.clock.t, None
-        token = self._token = self._token + 1
-        flags = route.flags
-        if sync is not None:
-            flags |= SYNC
-            self.awaiting[token] = sync
-        return Crossing(self, route, (context, tag, flags, token), payload, size).end, None
 
     def transmit(
         self, route: Route, context: int, tag: int, flags: int, first: float, service: float, size: int, token: int,
@@ -159,10 +103,6 @@ class SimulatedEngine(Engine, Sleeper):
         if message.data is not None:  # a copy: the sender may use its memory again before a receive takes the message
             message.data = memoryview(bytes(payload))
 
-    def admits(self, message: Arrival, end: float) -> bool:
-        """Tell whether a message reaches this rank, which may be dead; it has left its sender at `end`."""
-        return True
-
     def deliver(self, message: Arrival) -> None:
         self._arrived = message.token - 1  # the order of its source, for messages to several ranks of this host, too
         super().deliver(message)
@@ -171,15 +111,8 @@ class SimulatedEngine(Engine, Sleeper):
         if self.sleeping and message.first < self.wake_at:
             self.notice(message)
 
-    def notice(self, message: Arrival) -> None:
-        """Wake this rank at a message's first byte if it may wait for that; if for nothing else, at its last byte."""
-        operation = self.operation
-        if operation is None or operation.source in (ANY_SOURCE, message.source):
-            alone = self._plain and isinstance(operation, ReceiveRequest) and operation.message is message
-            self.loop.wake(self, message.first + message.service if alone else message.first)
-
-    def fetch(self, message: Arrival, place: memoryview) -> phantom.Arrived:
-        return phantom.Arrived(message.source, self.rank, place)
+    def fetch(self, message: Arrival, place: memoryview) -> Transfer | None:
+        return phantom.Arrived(message.source, self.rank) if phantom.is_bytes(place) else None
 
     def reply(self, message: Arrival, time: float) -> None:
         self.engines[message.source].acknowledged(message.token, time)
@@ -212,6 +145,7 @@ class SimulatedEngine(Engine, Sleeper):
             return
         self.operation = operation
         self.waits += 1
+        receive = operation if isinstance(operation, ReceiveRequest) else None
         try:
             while True:
                 until = operation.hint
@@ -219,28 +153,18 @@ class SimulatedEngine(Engine, Sleeper):
                     until = math.inf if operation.soonest is None else operation.soonest
                     if operation.source == ANY_SOURCE:
                         until = min(until, self._next_event())
+                self.awaited = None if receive is None else receive.message
                 self.loop.block(self, until)
-                self.release()
+                self.awaited = None
+                if self.later:
+                    self.release()
                 if operation.poll():
                     break
         finally:
-            self.operation = None
+            self.operation = self.awaited = None
 
     def turn(self) -> None:
         self.missed = True
-
-    def waits_on(self, now: float) -> float | None:
-        """See `Sleeper.waits_on`: a receive whose message is on its way waits for its first and its last byte."""
-        operation = self.operation
-        message = operation.message if isinstance(operation, ReceiveRequest) else None
-        if message is None or self.later:  # it may be the time of these
-            return None
-        due = message.due
-        if due is None:
-            if message.first > now:
-                return message.first
-            due = message.port.serve(message)
-        return due if due > now and due > self.clock.t else None
 
     def idle(self, polled: Hashable) -> None:
         """Note a poll that found nothing: the same poll again and again at the same instant lets time pass.

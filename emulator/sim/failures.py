@@ -118,6 +118,7 @@ class Failures:
         self.known[rank] = self.loop.now
         for engine in self.engines:
             engine.dead.add(rank)
+            engine.quick = False
             self.loop.wake(engine, self.loop.now)
         for act in list(self.on_known):
             act()

@@ -114,6 +114,7 @@ class FaultTolerance:
             return
         first = not shared.revoked
         shared.revoked.add(self.engine.rank)
+        self.engine.quick = False
         if first:
             failures.at(failures.now + failures.costs.revoke_s, self._revoked_everywhere)
 
@@ -121,6 +122,7 @@ class FaultTolerance:
         self.shared.revoked.update(self.shared.ranks)
         for rank in self.shared.ranks:
             engine = self._failures.engines[rank]
+            engine.quick = False
             engine.loop.wake(engine, engine.loop.now)
 
     def Is_revoked(self) -> bool:

@@ -15,6 +15,7 @@ class MortalEngine(SimulatedEngine):
     """See `SimulatedEngine`; it remembers the messages that are leaving."""
 
     engines: Any  # all of this class
+    mortal = True
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -61,5 +62,7 @@ class MortalEngine(SimulatedEngine):
         taker = self._takers.pop(id(message), None)
         if taker is not None:
             taker.message = taker.data = None
+            if self.awaited is message:
+                self.awaited = None
         elif message.unexpected:
             self.matchers[message.context].remove(message)

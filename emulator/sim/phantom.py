@@ -122,15 +122,18 @@ def holds(payload: Any) -> bool:
     return _range is not None and type(payload) is not bytes and _begin <= MPI.Get_address(payload) < _end
 
 
-class Arrived:
-    """The transfer of a phantom, which moves nothing; a receive of an object cannot be complete without its bytes."""
+def is_bytes(place: Any) -> bool:
+    """Tell whether a receive wants the bytes of a message, as one of an object does."""
+    return type(place) is memoryview and type(place.obj) is bytearray
 
-    def __init__(self, source: int, rank: int, place: memoryview) -> None:
-        self._source, self._rank, self._place = source, rank, place
+
+class Arrived:
+    """The transfer of a phantom to a receive that wants bytes: it cannot be complete."""
+
+    def __init__(self, source: int, rank: int) -> None:
+        self._source, self._rank = source, rank
 
     def Test(self) -> bool:
-        if type(self._place) is memoryview and type(self._place.obj) is bytearray:
-            raise PhantomRead(
-                f"rank {self._rank} received a phantom from rank {self._source} as bytes: receive it into a phantom"
-            )
-        return True
+        raise PhantomRead(
+            f"rank {self._rank} received a phantom from rank {self._source} as bytes: receive it into a phantom"
+        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from heapq import heappop, heappush, heapreplace
+from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
 
 from emulator.core.cards import Port, Queue
@@ -33,14 +33,19 @@ class SimulatedPort(Port):
         self.heap, self.shared, other.shared = other.heap, True, True
 
     def serve(self, message: Arrival) -> float:
+        """See `Port.serve`."""
+        heap, now = self.heap, self.loop.now
         while message.due is None:
-            following = self.heap[0][3]
+            following = heappop(heap)[3]
             port: Any = following.port
-            due, dues = Port.serve(port, following), port.dues
-            if dues and dues[0] <= self.loop.now:  # a rank that never polls keeps few of them
-                heapreplace(dues, due)
-            else:
-                heappush(dues, due)
+            service = following.service
+            if port.stretch:
+                service = max(service, following.size * port.stretch)
+            due = following.due = port.queue.take(following.first, service) + service
+            if due > now:  # else no poll can find that it is still to come
+                heappush(port.dues, due)
+                while port.dues[0] <= now:  # a rank that never polls keeps few of them
+                    heappop(port.dues)
         return message.due
 
     def next_event(self, now: float) -> float:

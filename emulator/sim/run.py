@@ -163,7 +163,7 @@ def _look_again(loop: Loop, engines: Iterable[SimulatedEngine]) -> None:
 
 def _same(queue: Queue) -> Queue:
     """Give a rank a queue of its own on the same cells, which counts the inversions that this rank causes."""
-    return Queue(queue.cells, queue.cell, None, queue.remembers)
+    return type(queue)(queue.cells, queue.cell, None, queue.remembers)
 
 
 @contextmanager

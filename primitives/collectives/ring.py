@@ -63,9 +63,11 @@ from primitives.collectives.persistent import TAG, Apply, PersistentCollective, 
 SEGMENT_BYTES = 1 << 20
 SCRATCH_BYTES = 1 << 20
 EMULATED_SCRATCH_BYTES = 1 << 17
-EMULATED_AHEAD = 64
-"""Emulated time does not depend on how far ranks run ahead, and many simulated ranks share one memory: where there are
-more ranks than this, so many receives are posted, and half as many sends begun, that are not complete."""
+EMULATED_KEPT = 64
+EMULATED_AHEAD = 4
+"""Emulated time does not depend on how far ranks run ahead, and many simulated ranks share one memory: more ranks than
+`EMULATED_KEPT` keep no requests, and have so many receives posted, and half as many sends begun, that are not
+complete."""
 
 
 _Hop = tuple[Any, Any, Callable[[], None] | None, Callable[[], None] | None, Any]
@@ -75,7 +77,7 @@ _Hop = tuple[Any, Any, Callable[[], None] | None, Callable[[], None] | None, Any
 class _Phase(PersistentCollective):
     """One way round the ring: `hops`, then waiting for the sends.
 
-    Persistent requests are made once and kept. More than `EMULATED_AHEAD` ranks of an emulated network, which may share
+    Persistent requests are made once and kept. More than `EMULATED_KEPT` ranks of an emulated network, which may share
     one memory, make a plain request when they come to it, in each run.
     """
 
@@ -85,7 +87,7 @@ class _Phase(PersistentCollective):
     def __init__(self, comm: MPI.Intracomm, segments: int, tag: int) -> None:
         super().__init__(comm, tag)
         self.emulated = carrier.of(comm).timed
-        self.keeps = not self.emulated or self.size <= EMULATED_AHEAD
+        self.keeps = not self.emulated or self.size <= EMULATED_KEPT
         self.left, self.right = (self.rank - 1) % self.size, (self.rank + 1) % self.size
         self.segments, self.count = segments, (self.size - 1) * segments
         self.ahead = self.count
@@ -187,7 +189,8 @@ class ReduceScatter(_Phase):
         super().__init__(comm, segments, tag)
         self.op, self.mine, self.own = op, blocks[self.rank], own
         self._blocks = blocks
-        longest = split(max((blocks[i] for i in self._arriving()), key=len), segments)[0] if self.count else own
+        longest = blocks[0] if isinstance(blocks, Blocks) else max(blocks, key=len)
+        longest = split(longest, segments)[0] if self.count else own
         room = EMULATED_SCRATCH_BYTES if self.emulated else SCRATCH_BYTES
         room = room if self.keeps else min(room, EMULATED_AHEAD * longest.nbytes)
         self._places = _places(longest, self.count, segments, room)

@@ -209,15 +209,15 @@ def test_requests_made_in_each_run_are_those_that_are_kept(comm, p, segment, in_
         if not part:
             return
         times = []
-        for ahead in (64, 0):
-            ring.EMULATED_AHEAD = ahead
+        for most in (64, 0):
+            ring.EMULATED_KEPT = most
             try:
                 send = noise(part.rank, 301)
                 recv = send if in_place else np.empty(301)
                 plan = ring.AllReduce(part, send, recv, np.add, segment)
             finally:
-                ring.EMULATED_AHEAD = 64
-            assert all(phase.keeps == (ahead > 0 or not carrier.of(part).timed) for phase in plan._phases)
+                ring.EMULATED_KEPT = 64
+            assert all(phase.keeps == (most > 0 or not carrier.of(part).timed) for phase in plan._phases)
             for _ in range(2):
                 send[:] = noise(part.rank, 301)
                 begin = carrier.of(part).align()
