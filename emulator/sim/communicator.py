@@ -57,7 +57,6 @@ class SimulatedComm(PlainCalls):
     engine: SimulatedEngine
 
     def _make_carrier(self) -> EmulatedCarrier:
-        self._named = {}
         return SimulatedCarrier(self, self.engine.instruments)
 
     def _find_members(self) -> Members:

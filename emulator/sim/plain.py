@@ -209,7 +209,10 @@ class PlainCalls(EmulatedComm):
     """
 
     engine: Any
-    _named: dict[int, int]
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        self._named: dict[int, int] = {}
+        super().__init__(*arguments, **named)
 
     def _plainly(self, rank: Any) -> bool:
         """Note a rank that a call names, if it is one; tells whether the call may take the short way from now on."""
@@ -232,9 +235,9 @@ class PlainCalls(EmulatedComm):
         return request
 
     def _receive_from(self, origin: int | None, tag: int, into: Incoming | None) -> EmulatedRequest:
-        if origin is None or into is None:
-            return super()._receive_from(origin, tag, into)
         engine = self.engine
+        if origin is None or into is None or not engine.quick:
+            return super()._receive_from(origin, tag, into)
         request = PlainReceive().begin(self, origin, tag, into)
         engine.matchers[self.context].post(request, engine.loop.now)
         return request

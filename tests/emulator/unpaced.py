@@ -48,7 +48,7 @@ class UnpacedEngine(SimulatedEngine):
         super().__init__(*arguments)
         self.pacer = Pacer()  # type: ignore[assignment]
         self.nic, self.loopback = Port(self.queues[1]), Port(private_queue(remembers=True))  # type: ignore[assignment]
-        self._plain = False
+        self._plain = self.quick = False
         self._order = order
         self._inbox: list[Arrival] = []
         self.came = 0  # messages and acknowledgements
