@@ -2,7 +2,7 @@
 
     worker     ask ──► answer, for each table; compute; push ──►, for each table; ask ...
     server     answers asks as they come; under a bound b it parks that of a worker's step t until every
-               worker has pushed step t - b - 1
+               worker has pushed step t - b - 1; those that have waited for all workers are answered by rank
 
 Workers do not move together then, so that their messages meet at the cards of the servers at any time: no closed form
 adds up who queues behind whom. The cards are those of `emulator.costs.ways`; the rule is that of
@@ -102,7 +102,7 @@ class _Service:
         slowest = min(self.pushed[server].values())
         ready = [each for each in self.parked[server] if slowest >= each[1] - self.bound]
         self.parked[server] = [each for each in self.parked[server] if each not in ready]
-        for worker, _, number in ready:
+        for worker, _, number in ready if self.bound else sorted(ready):
             self._send(server, worker, self.calls[number].answer, _ANSWER, number)
 
 

@@ -7,14 +7,12 @@ A message of n bytes that is sent at time t passes one resource after another, e
     first = start + alpha
     due   = max(first, free) + n beta = free                         of the receiver's card
 
-A link serves messages in the order in which they are sent, as the emulated network does: one that reaches it before
-another that was sent earlier takes the first idle time in which it fits.
+A link serves messages in the order in which they come to it; those of one instant by their source.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections import defaultdict
+import sys
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from heapq import heappop, heappush
@@ -103,33 +101,11 @@ class Queues:
         return start
 
 
-class Link:
-    """The busy times of a link that hosts share, of which those before the latest message's sending are dropped."""
-
-    def __init__(self) -> None:
-        self._begins: list[float] = []
-        self._ends: list[float] = []
-
-    def take(self, now: float, asked: float, seconds: float) -> float:
-        """Occupy the link from `asked` on, for a message that is sent at `now`; gives the start."""
-        past = bisect_right(self._ends, now)
-        del self._begins[:past], self._ends[:past]
-        begins, ends = self._begins, self._ends
-        start, at = asked, bisect_right(ends, asked)
-        while at < len(begins) and begins[at] < start + seconds:
-            start, at = ends[at], at + 1
-        if seconds > 0.0:
-            if at and ends[at - 1] == start:
-                ends[at - 1] = start + seconds
-            else:
-                begins.insert(at, start)
-                ends.insert(at, start + seconds)
-        return start
-
-
 _ARRIVES = True
+_BEHIND = sys.maxsize  # at one instant links are asked behind all ranks
 _Event = tuple[float, int, bool, int, int, int, float, Any]
-"""When, the rank at whose card, whether it arrives there, source, number, target, bytes, content."""
+"""When, the rank at whose card (at a link: behind them), whether it arrives there, source, number, target, bytes,
+and the content, at a link with the links that it has passed."""
 
 
 class Traffic:
@@ -146,7 +122,6 @@ class Traffic:
         self.gone = [0.0] * ranks  # when the last byte that a rank has sent leaves its card
         self.leaving = [0] * ranks  # messages that wait for a card which others use as well
         self._left = left
-        self._links: defaultdict[Hashable, Link] = defaultdict(Link)
         self._flying: list[_Event] = []
 
     def send(self, time: float, source: int, target: int, size: float, content: Any = None) -> None:
@@ -164,7 +139,10 @@ class Traffic:
         """The next message that arrives: when its last byte is there, source, target, content; None if none is left."""
         while self._flying:
             event = heappop(self._flying)
-            time, _, arrives, source, _, target, size, content = event
+            time, place, arrives, source, _, target, size, content = event
+            if place == _BEHIND:
+                self._cross(event)
+                continue
             if arrives:
                 into = self.ways(source, target).into
                 return self.queues.take(into, time, size) + size * into.beta, source, target, content
@@ -175,11 +153,24 @@ class Traffic:
         return None
 
     def _leave(self, event: _Event) -> None:
-        """A message leaves its sender's card, takes its turn on each link, and reaches the receiver's card."""
+        """A message leaves its sender's card, for the first link or for the receiver's card."""
         time, _, _, source, number, target, size, content = event
         way = self.ways(source, target)
         start = self.queues.take(way.out, time, size)
         self.gone[source] = max(self.gone[source], start + max(way.out.gap, size * way.out.beta))
-        for link in way.links:
-            start = self._links[link.name].take(time, start, size * link.beta)
-        heappush(self._flying, (start + way.alpha, target, _ARRIVES, source, number, target, size, content))
+        if way.links:
+            heappush(self._flying, (start, _BEHIND, not _ARRIVES, source, number, target, size, (content, 0)))
+        else:
+            heappush(self._flying, (start + way.alpha, target, _ARRIVES, source, number, target, size, content))
+
+    def _cross(self, event: _Event) -> None:
+        """A message takes its turn on the links that it can pass now, and comes back when the next one is free."""
+        now, _, _, source, number, target, size, (content, passed) = event
+        way, at = self.ways(source, target), now
+        while passed < len(way.links) and at <= now:
+            at = self.queues.take(way.links[passed], at, size)
+            passed += 1
+        if passed < len(way.links):
+            heappush(self._flying, (at, _BEHIND, not _ARRIVES, source, number, target, size, (content, passed)))
+        else:
+            heappush(self._flying, (at + way.alpha, target, _ARRIVES, source, number, target, size, content))

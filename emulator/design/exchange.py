@@ -27,7 +27,7 @@ ITEM = 4  # bytes of an element of a sum
 WARM_UP = 2  # exchanges before the clock counts
 STRATIFIED, INDEPENDENT = 80, 240  # exchanges with computing times so drawn, for a mean wait known to about 3 %
 _REQUEST, _REPORT, _HEADER, _MODEL = 110, 75, 56, 16  # bytes around a task, its result, a push or pull, a model
-_KEY = 4  # bytes of a row's key in a pull; the push that follows names the list of keys by its signature
+_KEY = 4  # bytes of a row's key
 
 
 @dataclass(frozen=True)
@@ -179,6 +179,6 @@ def _call(one: Exchange, alone: bool) -> services.Call:
     """The bytes of a pull and a push at one server; a whole table alone is one message."""
     k = one.flow.servers
     keys = one.touched * _KEY
-    push, pull = (one.up - one.touched * KEY_BYTES) / k + _HEADER, one.down / k + _HEADER
+    push, pull = (one.up - one.touched * KEY_BYTES + keys) / k + _HEADER, one.down / k + _HEADER
     asked = keys / k + _HEADER if keys else None if alone else 0.0
     return services.Call(asked, pull, push)

@@ -168,7 +168,7 @@ class Isolation:
         """Make the world of the rank that calls, and put it in place."""
         rank, engine = comm.Get_rank(), comm.engine
         alone = Control(Shared([rank]), 0, engine)
-        itself = SimulatedComm(engine, alone, context_number("self"), comm._algorithms)  # type: ignore[arg-type]
+        itself = SimulatedComm(engine, alone, context_number("self"), comm._algorithms)
         numbers = _numpy_random(self._seed, rank)
         modules: dict[str, ModuleType] = {
             "numpy.random": numbers,

@@ -99,7 +99,7 @@ def run(
     results: list[Any] = [None] * ranks
 
     def body(engine: SimulatedEngine) -> None:
-        comm = SimulatedComm(engine, Control(world, engine.rank, engine), context_number("world"), collectives)  # type: ignore[arg-type]
+        comm = SimulatedComm(engine, Control(world, engine.rank, engine), context_number("world"), collectives)
         engine.clock.leave()
         results[engine.rank] = program(comm)
         if engine.clock.measured:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from mpi4py import MPI
 
+from emulator.carrier import Carrier
 from emulator.errors import UsageError
 from emulator.launch import mpirun
 from faults.drill import drill
@@ -114,7 +115,7 @@ def test_a_named_point_of_another_role_is_refused(tmp_path) -> None:
 def test_tasks_that_are_left_because_all_workers_died_are_a_death_to_be_repaired(monkeypatch, dead, raised) -> None:
     nothing = scatter_gather.Answer(3, scatter_gather.Journal(), 0.0, scatter_gather.Counts(), [])
     monkeypatch.setattr(reexecute, "map_tasks", lambda *given, **options: nothing)
-    monkeypatch.setattr(reexecute, "_dead", lambda comm: dead)
+    monkeypatch.setattr(Carrier, "failed", lambda self: dead)
     with pytest.raises(raised):
         reexecute.reexecute(MPI.COMM_SELF, abs, [1, 2, 3], np.zeros(3))
 
