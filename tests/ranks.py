@@ -154,7 +154,7 @@ def _read(path: Path) -> dict[str, str]:
 class _NotInRanks:
     """Stands for hypothesis, whose import takes as long as numpy's: a rank runs no property test."""
 
-    __path__: list[str] = []  # of a package
+    __path__ = ()  # of a package
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
