@@ -16,6 +16,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -227,12 +228,17 @@ def _map(run: Run, world: World, logs: list[Log]) -> None:
     run.extra["map"] = {"off": off, "known": int(known.sum()), "error": error, "apart": apart}
 
 
+def _mixing_over(world: World) -> list[Array]:
+    """The mixing matrices of 20 steps in which every agent hears of all others."""
+    return [mixing.metropolis(links) for links in searching.links_over(world, 20)]
+
+
 def _converge(run: Run) -> None:
     """Averaging over the changing links, for several radio ranges: contraction beside the spectral gap."""
     rows: list[list[Any]] = []
     for reach in (30.0, 45.0, 70.0):
         world = World(run.size, run.seed, reach)
-        schedule = run.on_root(lambda world=world: [*map(mixing.metropolis, searching.links_over(world, 20))])
+        schedule = run.on_root(partial(_mixing_over, world))
         value = np.random.default_rng((run.seed, run.rank)).standard_normal(64)
         mean = run.control.allreduce(value) / run.size
         before = run.control.allreduce(float(((value - mean) ** 2).sum()))
