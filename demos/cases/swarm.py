@@ -228,7 +228,7 @@ def _map(run: Run, world: World, logs: list[Log]) -> None:
     run.extra["map"] = {"off": off, "known": int(known.sum()), "error": error, "apart": apart}
 
 
-def _mixing_over(world: World) -> list[Array]:
+def _mixing_over(world: World) -> list[mixing.Mixing]:
     """The mixing matrices of 20 steps in which every agent hears of all others."""
     return [mixing.metropolis(links) for links in searching.links_over(world, 20)]
 
