@@ -22,12 +22,15 @@ else:
 _SELF = MPI.COMM_SELF  # a program on simulated ranks has another one
 _view = MPI.buffer.frombuffer
 _BYTE = MPI.BYTE
+_BYTES = MPI.buffer
 _ARRAY: Any = ()  # the class of arrays, once the program has loaded numpy
 
 
 def outgoing(spec: Any) -> Any:
     """Give the bytes that a send of `spec` carries; they have a length and the buffer protocol."""
     kind = type(spec)
+    if kind is _BYTES:
+        return spec
     if kind is _ARRAY:
         if spec.dtype not in _NATIVE:
             check_elements(spec)
@@ -73,13 +76,13 @@ class Incoming:
                 check_elements(spec)
         elif kind is list and len(spec) == 2 and spec[1] is _BYTE and isinstance(spec[0], _ARRAY):
             spec = spec[0]
-        elif kind is not bytearray:
+        elif kind is not bytearray and kind is not _BYTES:
             if _numpy_has_come():
                 Incoming.__init__(self, spec)
             else:
                 self._parse(spec)
             return
-        view: Any = _view(spec)
+        view: Any = spec if kind is _BYTES else _view(spec)
         if view.readonly:
             _writable(spec)
         self.view, self.room = view, len(view)

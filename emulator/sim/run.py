@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -109,18 +110,18 @@ def run(
         if engine.clock.measured:
             engine.clock.enter()
 
-    def begin(program: Callable[[SimulatedComm], Any], hosts: Sequence[int], time: float) -> list[int]:
+    def begin(program: Callable[[SimulatedComm], Any], hosts: Sequence[int], at: float) -> list[int]:
         network.joined += hosts
         made = [making.add() for _ in hosts]
         world = Shared([engine.rank for engine in made])
         for engine in made:
-            loop.start(engine, partial(body, engine, world, program), time)
+            loop.start(engine, partial(body, engine, world, program), at)
         return list(world.ranks)
 
     making.failures.attach(loop, engines, begin)  # type: ignore[arg-type]
     world = Shared([making.add().rank for _ in range(ranks)])
 
-    with _rare_garbage_collection(), _interrupted_by_signals(loop):
+    with _rare_garbage_collection(loop), _interrupted_by_signals(loop):
         stuck = loop.run(engines, [partial(body, engine, world, program) for engine in engines])
     if stuck:
         waiting = [engine for engine in engines if engine in stuck]
@@ -205,11 +206,22 @@ def _interrupted_by_signals(loop: Loop) -> Iterator[None]:
 
 
 @contextmanager
-def _rare_garbage_collection() -> Iterator[None]:
-    """Look for cycles rarely: each look goes through every rank's objects."""
+def _rare_garbage_collection(loop: Loop) -> Iterator[None]:
+    """Look for cycles rarely: each look goes through every rank's objects, so it is charged to no rank's clock."""
     before = gc.get_threshold()
+    began = 0.0
+
+    def excluded(phase: str, _: dict[str, int]) -> None:
+        nonlocal began
+        if phase == "start":
+            began = time.thread_time()
+        elif isinstance(loop.running, SimulatedEngine):
+            loop.running.clock.mark += time.thread_time() - began
+
     gc.set_threshold(_COLLECTED_EVERY, *before[1:])
+    gc.callbacks.append(excluded)
     try:
         yield
     finally:
+        gc.callbacks.remove(excluded)
         gc.set_threshold(*before)

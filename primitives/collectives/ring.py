@@ -57,7 +57,7 @@ from mpi4py import MPI
 from emulator import carrier
 from emulator.errors import UsageError
 from primitives.blocks import Blocks, split
-from primitives.buffers import Array, message, scratch
+from primitives.buffers import Array, scratch
 from primitives.collectives.persistent import TAG, Apply, PersistentCollective, Reduction, Request
 
 SEGMENT_BYTES = 1 << 20
@@ -69,6 +69,7 @@ EMULATED_AHEAD = 4
 `EMULATED_KEPT` keep no requests, and have so many receives posted, and half as many sends begun, that are not
 complete."""
 
+_bytes_of = MPI.buffer.frombuffer
 
 _Hop = tuple[Any, Any, Callable[[], None] | None, Callable[[], None] | None, Any]
 """The receive to wait for, operands of the operation, what begins a send, what posts a receive, a send to wait for."""
@@ -124,24 +125,27 @@ class _Phase(PersistentCollective):
 
     def _make(self) -> Iterator[Request]:
         """One run; its requests are made, and begin, when their turn comes."""
-        comm, left, right, tag, again = self.comm, self.left, self.right, self.tag, self._again()
-        theirs, ours, operands = self._views()
-        posted = deque(comm.Irecv(message(view), left, tag) for view in islice(theirs, self.ahead))
-        self.first = [comm.Isend(message(view), right, tag) for view in islice(ours, self.segments)]
+        left, right, tag, again = self.left, self.right, self.tag, self._again()
+        receive, send, begin, end = self.comm.Irecv, self.comm.Isend, again.start, again.stop
+        places, pieces, operands = self._views()
+        theirs, ours = map(_bytes_of, places), map(_bytes_of, pieces)
+        posted = deque(receive(view, left, tag) for view in islice(theirs, self.ahead))
+        self.first = [send(view, right, tag) for view in islice(ours, self.segments)]
         sends: deque[Any] = deque()
         self.sends = sends
         for hop, operand in enumerate(operands):
             yield posted.popleft()
             if operand:
                 self.op(*operand)
-            more = hop in again
+            more = begin <= hop < end
             sent = sends.popleft() if more and sends else None
-            for view in islice(ours, 1):
-                sends.append(comm.Isend(message(view), right, tag))
+            onward = next(ours, None)
+            if onward is not None:
+                sends.append(send(onward, right, tag))
             if sent is not None:
                 yield sent
             if more:
-                posted.append(comm.Irecv(message(next(theirs)), left, tag))
+                posted.append(receive(next(theirs), left, tag))
 
     def hops(self) -> Iterator[Request]:
         """The algorithm without the final wait for its sends.
