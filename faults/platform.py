@@ -1,7 +1,8 @@
-"""What the ranks of a job run on: a clock, and an executioner that ends, stops, wakes and observes them.
+"""What the ranks of a job run on: a clock, an executioner that ends, stops, wakes and observes them, a starter of more.
 
-    Platform ── clock        now, sleep, give way, CPU time used
-             └─ executioner  signals at once or at an instant, state of a process
+    Platform ─┬─ clock        now, sleep, give way, CPU time used
+              ├─ executioner  signals at once or at an instant, state of a process
+              └─ starter      new processes of the program (`faults.recover.spawning`)
 
 Every object of `faults` that needs either is given the platform of its job: the ranks' `DrillContext` and the
 `StatusBoard` hold it, and hand it on. The default, `LOCAL`, is this machine: processes, signals, the kernel's clock.
@@ -178,13 +179,15 @@ class Platform:
     Attributes
     ----------
     survives : whether the job goes on when a rank dies; None where that depends on how mpirun was started
-    world : the communicator of all processes; None: ``MPI.COMM_WORLD``
+    world : the communicator of all processes that were started together; None: ``MPI.COMM_WORLD``
+    starter : starts processes into the running job (`faults.recover.spawning.Starter`); None: mpirun does
     """
 
     clock: Clock = field(default_factory=Clock)
     executioner: Executioner = field(default_factory=Executioner)
     survives: bool | None = None
     world: Any = None
+    starter: Any = None
 
 
 LOCAL = Platform()

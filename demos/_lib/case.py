@@ -72,6 +72,11 @@ class Steps:
         return factors
 
 
+def fewer(steps: int, ranks: int, least: int) -> int:
+    """An even number of steps that all of many ranks do: at most the work of 16, as simulated ones share a process."""
+    return max(least, steps * 16 // max(16, ranks)) // 2 * 2
+
+
 class Case(Protocol):
     """What a case module has; see above."""
 

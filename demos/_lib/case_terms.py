@@ -25,7 +25,7 @@ from emulator import carrier, sim
 from emulator.costs.ways import Ways
 from emulator.design import pricing
 from emulator.design import skeleton as skeletons
-from emulator.design.exchange import INDEPENDENT, STRATIFIED
+from emulator.design.exchange import enough
 from emulator.design.model import facts_and_design
 from emulator.design.sheet import Sheet
 from emulator.design.terms import ways_of
@@ -142,7 +142,8 @@ def _terms(run: Run, measured: _Measured, spread: float) -> tuple[dict[str, floa
     """The terms of a step without jitter and loss, and the seconds that these add to it, where the network has any."""
     settles = _settles(measured.sheet)
     meets = not settles and all(not flow.kind.graph for flow in measured.sheet.communication)
-    many = Steps(skeletons.WARM_UP + (STRATIFIED if meets else INDEPENDENT), spread, run.seed, stratified=meets)
+    count = enough(meets, _nodes(measured.sheet), max((one.count for one in measured.sheet.task), default=0))
+    many = Steps(skeletons.WARM_UP + count, spread, run.seed, stratified=meets)
     few = Steps(skeletons.WARM_UP + 6, 0.0, run.seed)
 
     priced = steady(run.network)

@@ -74,11 +74,8 @@ def request_of(
     Raises
     ------
     UsageError
-        The deaths leave too few ranks, or the policy starts processes, which are not simulated.
+        The deaths leave too few ranks.
     """
-    if simulate and policies.of(chosen.policy).spawns:
-        raise UsageError(f"simulated ranks are not started later, got fault_tolerance.policy {chosen.policy!r}: start "
-                         "real ones (-n N), or choose another policy with --change")  # fmt: skip
     name = program or pattern_of(chosen)
     plan, policy = CATALOGUE[name], policies.of(chosen.policy)
     ranks = max(plan.least_ranks, min(most, nodes))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,9 +71,17 @@ class World:
 
     def links(self, positions: Mapping[int, Array]) -> Graph:
         """Who hears whom, both ways: those within the radio range of each other."""
-        near = [(i, j) for i in positions for j in positions
-                if i != j and np.linalg.norm(positions[i] - positions[j]) <= self.reach]  # fmt: skip
-        return graphs.from_edges(self.agents, near, name="radio")
+        places = np.array(list(positions.values()), float).reshape(-1, 2)
+        return _links(self.agents, self.reach, tuple(positions), places.tobytes())
+
+
+@lru_cache(maxsize=4)
+def _links(agents: int, reach: float, ranks: tuple[int, ...], places: bytes) -> Graph:
+    """The links of one step: every agent asks for the same ones, and simulated agents share a process."""
+    at = np.frombuffer(places).reshape(-1, 2)
+    away = np.linalg.norm(at[:, None] - at[None], axis=2)
+    near = [(ranks[i], ranks[j]) for i, j in np.argwhere(away <= reach) if i != j]
+    return graphs.from_edges(agents, near, name="radio")
 
 
 class Agent:

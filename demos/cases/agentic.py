@@ -165,6 +165,7 @@ def main(run: Run) -> None:
 def _training(run: Run, sheet: Sheet, text: Any) -> model.Weights:
     """Train on pairs of ranks, on one pair fewer from half-way on; the model, on every rank."""
     pairs, losses, began = (run.size - 1) // TENSOR, [], run.now()
+    steps = case.fewer(STEPS, run.size, 80)
     kept: model.Weights = model.begin(HIDDEN)
     used = [pairs, max(1, pairs - 1)]
     for half, number in enumerate(used):
@@ -173,7 +174,7 @@ def _training(run: Run, sheet: Sheet, text: Any) -> model.Weights:
         if mine:
             grid = model.Grid.on(sub, TENSOR)
             shard = model.part(kept, grid.tensor_place, TENSOR)
-            for step in range(half * STEPS // 2, (half + 1) * STEPS // 2):
+            for step in range(half * steps // 2, (half + 1) * steps // 2):
                 emulator.compute(run.comm, sheet.job.t_comp / (number * TENSOR))
                 losses.append(model.step(grid, shard, text, step))
         shards = run.comm.gather(shard if mine and grid.data_place == 0 else None)  # the checkpoint, on rank 0
@@ -182,10 +183,10 @@ def _training(run: Run, sheet: Sheet, text: Any) -> model.Weights:
     if told is None:
         return kept
     seen = told[1]
-    right, model_alone = model.losses_alone(text, HIDDEN, STEPS)
+    right, model_alone = model.losses_alone(text, HIDDEN, steps)
     rows = [[step, seen[step], right[step], abs(seen[step] - right[step])]
-            for step in (0, STEPS // 8, STEPS // 2 - 1, STEPS // 2, STEPS - 1)]  # fmt: skip
-    screen.table(run, f"training on {len(text):,} characters, {pairs} x {TENSOR} ranks, after step {STEPS // 2} "
+            for step in (0, steps // 8, steps // 2 - 1, steps // 2, steps - 1)]  # fmt: skip
+    screen.table(run, f"training on {len(text):,} characters, {pairs} x {TENSOR} ranks, after step {steps // 2} "
                  f"{used[1]} x {TENSOR}; {format_time(took)}",
                  {"step": "plain", "loss": "figures", "one process": "figures", "apart": "plain"}, rows)  # fmt: skip
     worst = float(np.abs(np.subtract(seen, right)).max())
@@ -197,7 +198,7 @@ def _training(run: Run, sheet: Sheet, text: Any) -> model.Weights:
 
 def _serving(run: Run, sheet: Sheet, whole: model.Weights) -> None:
     """Episodes with all workers well, one slow, and one that never answers."""
-    last, rows, right = run.size - 1, [], True
+    last, rows, right = min(run.size - 1, len(PROMPTS) * DRAFTS), [], True  # one that is dealt a task
     again = {"speculate": 1.5}
     ways: list[tuple[str, dict[int, float], dict[str, Any]]] = [
         ("all well", {}, {}), ("a worker 20 times slower", {last: 20.0}, {}),

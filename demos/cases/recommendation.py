@@ -103,11 +103,12 @@ def main(run: Run) -> None:
 
 def _answer(run: Run, data: clicks.Clicks) -> None:
     """Train synchronously with replicas; hold the weights to the one-process run, and the traffic to a replica's."""
-    found = train(run, data, Training(Consistency("bsp"), "all-reduce", replicas=2))
+    steps = case.fewer(STEPS, run.size, 24)
+    found = train(run, data, Training(Consistency("bsp"), "all-reduce", steps, replicas=2))
     if run.rank:
         return
     workers = list(range(SERVERS, run.size))
-    dense, table = clicks.one_process(data, workers, STEPS, BATCH, DENSE_RATE, RATE)
+    dense, table = clicks.one_process(data, workers, steps, BATCH, DENSE_RATE, RATE)
     off = max(float(np.abs(found.dense - dense).max()), float(np.abs(found.table - table).max()))
     held_out = data.batch(clicks.HELD_OUT, 0, 4000)
     losses = {
@@ -115,7 +116,7 @@ def _answer(run: Run, data: clicks.Clicks) -> None:
         "one process": clicks.loss(dense, table[held_out.keys], held_out),
         "the generator itself": clicks.loss(data.truth[0], data.truth[1][held_out.keys], held_out),
     }
-    screen.table(run, f"loss on clicks that were held out, {STEPS} steps of {len(workers)} workers",
+    screen.table(run, f"loss on clicks that were held out, {steps} steps of {len(workers)} workers",
                  {"who predicts": "name", "nats per click": "figures"}, list(losses.items()))  # fmt: skip
     screen.verdict(run, off <= TOLERANCE, f"weights differ from the one-process run by at most {off:.1e} "
                                           f"(allowed {TOLERANCE:g})")  # fmt: skip
@@ -134,7 +135,7 @@ def _trade(run: Run, data: clicks.Clicks) -> None:
 
     One server holds all, dense weights as well: only then does every run on an emulated network give the same figures.
     """
-    one: dict[str, Any] = {"slow": {run.size - 1: SLOW}, "servers": 1, "steps": RACE}
+    one: dict[str, Any] = {"slow": {run.size - 1: SLOW}, "servers": 1, "steps": case.fewer(RACE, run.size, 8)}
     first = train(run, data, Training(Consistency("bsp"), "servers", **one))
     took = run.control.bcast(first.steps[-1][0] if first.steps else 0.0)
     rules = {"bounded 8": Consistency("ssp", 8), "asynchronous": Consistency("async")}

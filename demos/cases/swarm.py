@@ -16,6 +16,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from demos._lib import case, case_terms, screen, searching
 from demos._lib.searching import CELLS, Agent, World
 from demos._lib.timing import declared
 from emulator.design.sheet import Sheet
+from emulator.errors import on_root
 from emulator.run.options import demo
 from emulator.run.session import Run
 from faults.drill.job_spec import JobSpec
@@ -138,11 +140,15 @@ def scaled(sheet: Sheet, ranks: int) -> Sheet:
 
 def data(control: MPI.Intracomm, sheet: Sheet) -> list[Graph]:
     """Links to one agent in range, in each step of a search."""
-    world, found = World(control.Get_size()), []
-    for step, near in enumerate(searching.links_over(world, STEPS)):
-        one = [(i, targets[step % len(targets)]) for i, targets in enumerate(near.neighbours) if targets]
-        found.append(graphs.from_edges(world.agents, one, name="radio, one peer"))
-    return found
+
+    def made() -> list[Graph]:
+        world, found = World(control.Get_size()), []
+        for step, near in enumerate(searching.links_over(world, STEPS)):
+            one = [(i, targets[step % len(targets)]) for i, targets in enumerate(near.neighbours) if targets]
+            found.append(graphs.from_edges(world.agents, one, name="radio, one peer"))
+        return found
+
+    return on_root(control, made)
 
 
 def timed(comm: MPI.Intracomm, sheet: Sheet, data: list[Graph], steps: case.Steps) -> case.Ends:
@@ -222,28 +228,35 @@ def _map(run: Run, world: World, logs: list[Log]) -> None:
     run.extra["map"] = {"off": off, "known": int(known.sum()), "error": error, "apart": apart}
 
 
+def _mixing_over(world: World) -> list[mixing.Mixing]:
+    """The mixing matrices of 20 steps in which every agent hears of all others."""
+    return [mixing.metropolis(links) for links in searching.links_over(world, 20)]
+
+
 def _converge(run: Run) -> None:
     """Averaging over the changing links, for several radio ranges: contraction beside the spectral gap."""
     rows: list[list[Any]] = []
     for reach in (30.0, 45.0, 70.0):
         world = World(run.size, run.seed, reach)
-        schedule = [mixing.metropolis(links) for links in searching.links_over(world, 20)]
+        schedule = run.on_root(partial(_mixing_over, world))
         value = np.random.default_rng((run.seed, run.rank)).standard_normal(64)
         mean = run.control.allreduce(value) / run.size
         before = run.control.allreduce(float(((value - mean) ** 2).sum()))
         for one in schedule:
             mix(run.comm, value, one)
         after = run.control.allreduce(float(((value - mean) ** 2).sum()))
-        gaps = [mixing.spectral_gap(one) for one in schedule]
-        rows.append([f"{reach:g} m", float(np.mean(gaps)), mixing.contraction(schedule),
-                     float((after / before) ** (1 / (2 * len(schedule))))])  # fmt: skip
+        if run.rank == 0:
+            gaps = [mixing.spectral_gap(one) for one in schedule]
+            rows.append([f"{reach:g} m", float(np.mean(gaps)), mixing.contraction(schedule),
+                         float((after / before) ** (1 / (2 * len(schedule))))])  # fmt: skip
+    if run.rank:
+        return
     screen.table(run, "distance to the mean, factor of a round, over 20 rounds of changing links",
                  {"range": "name", "mean spectral gap": "figures", "at most": "figures", "measured": "figures"},
                  rows)  # fmt: skip
     worst = max(measured - most for _, _, most, measured in rows)
     screen.verdict(run, worst <= TOLERANCE, "no average converges slower than its links allow")
-    if run.rank == 0:
-        run.extra["convergence"] = rows
+    run.extra["convergence"] = rows
 
 
 # -- the drill: agents are killed ------------------------------------------------------------------------

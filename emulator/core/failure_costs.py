@@ -15,6 +15,7 @@ class FailureCosts:
     calm_agree_s, agree_s : an agreement, before any death and afterwards
     revoke_s : until a revocation has reached all ranks
     shrink_s : `Shrink`, from when the last rank calls it
+    join_s : `Accept` and `Connect`, from when the last rank calls one of them, with the `Merge` that follows
     """
 
     detect_s: float = 6.0e-3
@@ -22,3 +23,4 @@ class FailureCosts:
     agree_s: float = 0.5e-3
     revoke_s: float = 50e-6
     shrink_s: float = 1.6e-3
+    join_s: float = 30e-3

@@ -99,12 +99,8 @@ class Exchange:
         return {"synchronous": 0, "bounded": self.bound}.get(self.model, math.inf)
 
     def count(self, spread: float) -> int:
-        """Exchanges to run: their mean wait is known to about 3 %, with many tasks over fewer to 4 %.
-
-        Nodes that do not meet need some to settle.
-        """
-        many = max(40, min(STRATIFIED, 8_000 // max(1, self.tasks))) if self.meets else INDEPENDENT
-        return WARM_UP + (many if (spread and self.compute) or not self.waits else 6)
+        """Exchanges to run, see `enough`; those that nothing is drawn for are all alike."""
+        return WARM_UP + (enough(self.meets, self.p, self.tasks) if (spread and self.compute) or not self.waits else 6)
 
     def smallest(self) -> Exchange:
         """The same with messages of one element."""
@@ -129,6 +125,15 @@ class Exchange:
         # The sample has the declared mean: what is left to chance is only how much nodes wait for each other.
         found: NDArray[np.float64] = self.compute * factors / factors[WARM_UP:].mean()
         return found
+
+
+def enough(meets: bool, p: int, tasks: int = 0) -> int:
+    """Exchanges after which the mean wait of p nodes is known to about 3 %, with many tasks or nodes over fewer to 4 %.
+
+    Nodes that do not meet (`Exchange.meets`) need some to settle.
+    """
+    most = min(STRATIFIED, 8_000 // max(1, tasks)) if meets else min(INDEPENDENT, 2_500 // p)
+    return max(40, most)
 
 
 def price(one: Exchange, computes: NDArray[np.float64], ways: Ways, beside: Sequence[Exchange] = ()) -> float:

@@ -145,6 +145,7 @@ class Network:
     hosts : the machines
     links : the links that hosts share; `Path.links` points into it
     plan : what this network was laid out from
+    joined : the hosts of ranks that have been started later, numbered from `ranks` on
     """
 
     def __init__(self, plan: Plan, ranks: int = 2) -> None:
@@ -158,6 +159,7 @@ class Network:
         self._fabric = plan.topology.lay_out(names, [host.group for host in self.hosts], cards)
         self.links: tuple[Link, ...] = tuple(Link(name, beta) for name, beta in self._fabric.links)
         self._paths: dict[tuple[int, int], Path] = {}
+        self.joined: list[int] = []
 
     def __getstate__(self) -> tuple[Plan, int]:
         # A network travels to other ranks as its plan: small, and cheap to lay out again.
@@ -175,6 +177,8 @@ class Network:
 
     def host_of(self, rank: int) -> int:
         """Give the index of the host that a rank runs on."""
+        if rank >= self.ranks and self.joined:
+            return self.joined[rank - self.ranks]
         count, per_host = len(self.hosts), self.plan.ranks_per_host
         if self.plan.placement == "cyclic":
             return rank % count

@@ -13,6 +13,7 @@ from emulator.comm.carrier import EmulatedCarrier
 from emulator.comm.members import Members
 from emulator.core.instruments import Wait
 from emulator.sim import lockstep
+from emulator.sim.connection import meet
 from emulator.sim.engine import SimulatedEngine
 from emulator.sim.plain import PlainCalls
 
@@ -78,6 +79,18 @@ class SimulatedComm(PlainCalls):
     @property
     def native(self) -> MPI.Intracomm:
         return self._real.alone  # type: ignore[attr-defined]
+
+    def Accept(self, port_name: str, info: MPI.Info = MPI.INFO_NULL, root: int = 0) -> Any:
+        """Wait for ranks that have been started later and told a port (`Failures.open_port`), if there are any."""
+        if not self.engine.failures.ports:
+            return super().Accept(port_name, info, root)
+        return meet(self, port_name, root, accepts=True)
+
+    def Connect(self, port_name: str, info: MPI.Info = MPI.INFO_NULL, root: int = 0) -> Any:
+        """Wait for the ranks that accept at such a port."""
+        if not self.engine.failures.ports:
+            return super().Connect(port_name, info, root)
+        return meet(self, port_name, root, accepts=False)
 
     def __repr__(self) -> str:
         return f"<SimulatedComm rank {self._rank} of {self._size} on {self.engine.network.name}>"

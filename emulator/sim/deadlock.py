@@ -10,6 +10,7 @@ from emulator.comm.requests import EmulatedRequest
 from emulator.core.message import ANY_SOURCE
 from emulator.core.waits_for import cycle
 from emulator.errors import CheckFailed
+from emulator.sim.connection import Connection
 from emulator.sim.control import ControlCollective
 from emulator.sim.engine import SimulatedEngine
 from emulator.sim.fault_tolerance import SurvivorCall
@@ -63,6 +64,8 @@ def _awaited(engine: SimulatedEngine) -> str:
     if isinstance(operation, ControlCollective):
         who = _named(operation.missing)
         return f"{who} in a collective call that makes a communicator or belongs to the control plane"
+    if isinstance(operation, Connection):
+        return f"{_named(operation.missing)} to accept or to connect"
     if isinstance(operation, SurvivorCall):
         return f"{_named(operation.missing)} in an agreement of the survivors"
     destination = getattr(operation, "destination", None)

@@ -1,4 +1,4 @@
-"""Deaths and stops of simulated ranks, and when the other ranks know of a death.
+"""Deaths, stops and later starts of simulated ranks, and when the other ranks know of a death.
 
     kill(3)   rank 3 never runs again ── detect_s ──► the others know: waits for rank 3 end with MPI_ERR_PROC_FAILED
 
@@ -9,16 +9,19 @@ death, to agree and to build a communicator is not simulated but given (`Failure
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from greenlet import GreenletExit
 
 from emulator.core.failure_costs import FailureCosts
 from emulator.core.instruments import Wait
-from emulator.sim.loop import Loop
+from emulator.sim.connection import Connection
+from emulator.sim.loop import Loop, Sleeper
 
 if TYPE_CHECKING:
     from emulator.sim.mortal import MortalEngine
+
+Begin = Callable[[Callable[[Any], Any], Sequence[int], float], list[int]]
 
 
 class Failures:
@@ -30,20 +33,23 @@ class Failures:
     known : ranks that the others know to be dead, with the simulated time at which they learned of it
     died : when each dead rank died
     on_known : called when the death of a rank becomes known
+    ports : groups of ranks to come together, by the name of the port that both are told
     """
 
     loop: Loop
     engines: Sequence[MortalEngine]
+    _begin: Begin
 
     def __init__(self, costs: FailureCosts | None = None) -> None:
         self.costs = costs or FailureCosts()
         self.known: dict[int, float] = {}
         self.died: dict[int, float] = {}
         self.on_known: list[Callable[[], None]] = []
+        self.ports: dict[str, Connection] = {}
 
-    def attach(self, loop: Loop, engines: Sequence[MortalEngine]) -> None:
-        """Begin, with these ranks."""
-        self.loop, self.engines = loop, engines
+    def attach(self, loop: Loop, engines: Sequence[MortalEngine], begin: Begin) -> None:
+        """Begin, with these ranks and what starts others."""
+        self.loop, self.engines, self._begin = loop, engines, begin
 
     @property
     def now(self) -> float:
@@ -60,8 +66,23 @@ class Failures:
         thread = self.engines[rank].thread
         return rank not in self.died and thread is not None and not thread.dead
 
-    def at(self, time: float, act: Callable[[], None], owner: int = -1, background: bool = False) -> None:
-        """Call a function at a simulated time, in the name of a rank as long as that lives, or of none."""
+    def start(self, program: Callable[[Any], Any], hosts: Sequence[int], time: float) -> list[int]:
+        """Start ranks on these hosts at a simulated time, with a world of their own; their numbers, which go on."""
+        return self._begin(program, hosts, time)
+
+    def open_port(self, starter: int, newcomers: Sequence[int]) -> str:
+        """Name a port at which ranks that have been started and the communicator of their starter come together."""
+        name = f"port {len(self.ports)}"
+        self.ports[name] = Connection(self, starter, newcomers, name)
+        return name
+
+    def at(self, time: float, act: Callable[[], None], owner: int = -1, background: bool = False) -> Sleeper:
+        """Call a function at a simulated time, in the name of a rank as long as that lives, or of none.
+
+        Returns
+        -------
+        The call, for `Loop.cancel`.
+        """
 
         def call() -> None:
             if owner >= 0:
@@ -70,7 +91,7 @@ class Failures:
                 self.loop.running = self.engines[owner]
             act()
 
-        self.loop.call_at(time, call, background)
+        return self.loop.call_at(time, call, background)
 
     def sleep(self, seconds: float) -> None:
         """Let time pass for the running rank, whatever happens to it meanwhile."""

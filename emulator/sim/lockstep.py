@@ -57,7 +57,7 @@ def applies(comm: Any, collective: Any) -> bool:
 
 def run(comm: Any, collective: Any) -> bool:
     """Begin a collective with the other ranks; returns whether it is complete, else this rank goes on alone."""
-    shared = comm._real.shared
+    shared = comm.control.shared
     if shared.lockstep is None:
         shared.lockstep = Lockstep(comm)
     run: Lockstep = shared.lockstep
@@ -74,7 +74,7 @@ class Lockstep:
     """
 
     def __init__(self, comm: Any) -> None:
-        self.size, self._shared = comm._size, comm._real.shared
+        self.size, self._shared = comm._size, comm.control.shared
         self.open, self.complete = True, False
         self._comms: list[Any] = [None] * self.size
         self._collectives: list[Any] = [None] * self.size

@@ -103,8 +103,7 @@ class Loop:
         """
         self._hub, self._sleepers = getcurrent(), sleepers
         for sleeper, body in zip(sleepers, bodies, strict=True):
-            sleeper.thread = greenlet(self._guarded(sleeper, body), self._hub)
-            self._schedule(sleeper, 0.0)
+            self.start(sleeper, body, 0.0)
         while self._failure is None:
             # Threads are started here and nowhere else: a thread inherits the recursion depth of its starter.
             following, self._to_start = self._to_start or self._following(), None
@@ -117,6 +116,11 @@ class Loop:
             raise self._failure
         self.close([sleeper for sleeper in left if sleeper.killed])
         return [sleeper for sleeper in left if not sleeper.killed]
+
+    def start(self, sleeper: Sleeper, body: Callable[[], None], time: float) -> None:
+        """Let a rank begin at simulated time `time`; one that `run` was not given is in its list of ranks already."""
+        sleeper.thread = greenlet(self._guarded(sleeper, body), self._hub)
+        self._schedule(sleeper, time)
 
     def interrupt(self, *signalled: Any) -> None:
         """Handle Ctrl-C: end all ranks, so that no ``finally`` block of the one that runs waits for the others."""
@@ -172,16 +176,28 @@ class Loop:
         self._to_start = following
         self._hub.switch()
 
-    def call_at(self, time: float, act: Callable[[], None], background: bool = False) -> None:
+    def call_at(self, time: float, act: Callable[[], None], background: bool = False) -> Sleeper:
         """Call a function at simulated time `time`, or next if that is past; it must not wait.
 
         Parameters
         ----------
         background : it is not called if all ranks wait for ever by then
+
+        Returns
+        -------
+        The call, for `cancel`.
         """
         self._calls += 1
         self.pending += not background
-        self._schedule(_Call(_FIRST, self._calls, act, background), max(time, self.now))
+        call = _Call(_FIRST, self._calls, act, background)
+        self._schedule(call, max(time, self.now))
+        return call
+
+    def cancel(self, call: Any) -> None:
+        """Drop a call of `call_at`, unless it has been made."""
+        if call.entry:
+            call.entry = 0
+            self.pending -= not call.background
 
     def call_after(self, time: float, by: int, act: Callable[[], None]) -> None:
         """Call a function at simulated time `time`, behind the ranks that go on then; several in the order of `by`."""
@@ -265,6 +281,7 @@ class Loop:
     def _take_turn(self, sleeper: Sleeper, time: float) -> None:
         """Let what is held have its turn: a call is made, a stopped rank notes that it is due."""
         if isinstance(sleeper, _Call):
+            sleeper.entry = 0
             if sleeper.background and self._idle():
                 return
             self.pending -= not sleeper.background

@@ -5,7 +5,8 @@ from __future__ import annotations
 import gc
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -94,19 +95,34 @@ def run(
     refused.refuse_outside()
     network = (load(network) if isinstance(network, str) else network).sized(ranks)
     loop = Loop()
-    engines = _engines(loop, network, seed, compute == "measured", failures)
-    world = Shared(range(ranks))
+    making = _Making(loop, network, seed, compute == "measured", failures)
+    engines = making.engines
     results: list[Any] = [None] * ranks
 
-    def body(engine: SimulatedEngine) -> None:
-        comm = SimulatedComm(engine, Control(world, engine.rank, engine), context_number("world"), collectives)
+    def body(engine: SimulatedEngine, world: Shared, program: Callable[[SimulatedComm], Any]) -> Any:
+        control = Control(world, world.members.place(engine.rank), engine)
+        comm = SimulatedComm(engine, control, context_number("world"), collectives)
+        engine.clock.t = loop.now
         engine.clock.leave()
-        results[engine.rank] = program(comm)
+        result = program(comm)
+        if engine.rank < ranks:
+            results[engine.rank] = result
         if engine.clock.measured:
             engine.clock.enter()
 
-    with _rare_garbage_collection(), _interrupted_by_signals(loop):
-        stuck = loop.run(engines, [partial(body, engine) for engine in engines])
+    def begin(program: Callable[[SimulatedComm], Any], hosts: Sequence[int], at: float) -> list[int]:
+        network.joined += hosts
+        made = [making.add() for _ in hosts]
+        world = Shared([engine.rank for engine in made])
+        for engine in made:
+            loop.start(engine, partial(body, engine, world, program), at)
+        return list(world.ranks)
+
+    making.failures.attach(loop, engines, begin)  # type: ignore[arg-type]
+    world = Shared([making.add().rank for _ in range(ranks)])
+
+    with _rare_garbage_collection(loop), _interrupted_by_signals(loop):
+        stuck = loop.run(engines, [partial(body, engine, world, program) for engine in engines])
     if stuck:
         waiting = [engine for engine in engines if engine in stuck]
         text = report(waiting, engines)
@@ -127,38 +143,47 @@ def check_memory(ranks: int, each: int = RANK_BYTES) -> None:
         )
 
 
-def _engines(
-    loop: Loop, network: Network, seed: int, measured: bool, failures: Failures | None
-) -> list[SimulatedEngine]:
-    """Make the engines of all ranks, with the cards of their hosts and the links that hosts share."""
-    queues = [private_queue(remembers=True) for _ in network.links]
-    crowded = network.ranks > len(network.hosts) or network.plan.protocol is not None
-    cards = [(private_queue(crowded), private_queue(crowded)) for _ in network.hosts]
-    engines: list[SimulatedEngine] = []
-    receiving: dict[int, SimulatedPort] = {}
-    kind: type[SimulatedEngine] = SimulatedEngine if failures is None else MortalEngine
-    failures = failures or Failures()
-    failures.attach(loop, engines)  # type: ignore[arg-type]
-    flows = Flows(network) if network.plan.sharing == "packet" else None
-    for rank in range(network.ranks):
-        out, into = cards[network.host_of(rank)]
-        mine = Cards(
-            _same(out), _same(into), [_same(queue) for queue in queues], flows, lambda host: _same(cards[host][0])
+class _Making:
+    """Makes the engines of ranks, with the cards of their hosts and the links that hosts share.
+
+    Attributes
+    ----------
+    engines : those that it has made, by rank
+    failures : as given, or those of a simulation in which no rank fails
+    """
+
+    def __init__(self, loop: Loop, network: Network, seed: int, measured: bool, failures: Failures | None) -> None:
+        self._kind: type[SimulatedEngine] = SimulatedEngine if failures is None else MortalEngine
+        self.failures = failures or Failures()
+        self._loop, self._network, self._seed, self._measured = loop, network, seed, measured
+        self._queues = [private_queue(remembers=True) for _ in network.links]
+        crowded = network.ranks > len(network.hosts) or network.plan.protocol is not None
+        self._cards = [(private_queue(crowded), private_queue(crowded)) for _ in network.hosts]
+        self._receiving: dict[int, SimulatedPort] = {}
+        self.engines: list[SimulatedEngine] = []
+        self._flows = Flows(network) if network.plan.sharing == "packet" else None
+        if self._flows is not None:
+            self._flows.forgotten = self._look_again
+
+    def add(self) -> SimulatedEngine:
+        """Make the engine of the next rank."""
+        rank = len(self.engines)
+        out, into = self._cards[self._network.host_of(rank)]
+        queues = [_same(queue) for queue in self._queues]
+        cards = Cards(_same(out), _same(into), queues, self._flows, lambda host: _same(self._cards[host][0]))
+        engine = self._kind(
+            self._loop, self.engines, self._network, rank, self._seed, self._measured, cards, self.failures
         )
-        engine = kind(loop, engines, network, rank, seed, measured, mine, failures)
         port = engine.nic
-        if isinstance(port, SimulatedPort) and (first := receiving.setdefault(engine.host, port)) is not port:
+        if isinstance(port, SimulatedPort) and (first := self._receiving.setdefault(engine.host, port)) is not port:
             port.share(first)
-        engines.append(engine)
-    if flows is not None:
-        flows.forgotten = lambda flights: _look_again(loop, [engines[one.destination] for one in flights])
-    return engines
+        self.engines.append(engine)
+        return engine
 
-
-def _look_again(loop: Loop, engines: Iterable[SimulatedEngine]) -> None:
-    """Let ranks that wait for the ends of messages ask again: these may be earlier now as well as later."""
-    for engine in engines:
-        loop.wake(engine, loop.now)
+    def _look_again(self, flights: Iterable[Any]) -> None:
+        """Let ranks that wait for the ends of messages ask again: these may be earlier now as well as later."""
+        for one in flights:
+            self._loop.wake(self.engines[one.destination], self._loop.now)
 
 
 def _same(queue: Queue) -> Queue:
@@ -181,11 +206,22 @@ def _interrupted_by_signals(loop: Loop) -> Iterator[None]:
 
 
 @contextmanager
-def _rare_garbage_collection() -> Iterator[None]:
-    """Look for cycles rarely: each look goes through every rank's objects."""
+def _rare_garbage_collection(loop: Loop) -> Iterator[None]:
+    """Look for cycles rarely: each look goes through every rank's objects, so it is charged to no rank's clock."""
     before = gc.get_threshold()
+    began = 0.0
+
+    def excluded(phase: str, _: dict[str, int]) -> None:
+        nonlocal began
+        if phase == "start":
+            began = time.thread_time()
+        elif isinstance(loop.running, SimulatedEngine):
+            loop.running.clock.mark += time.thread_time() - began
+
     gc.set_threshold(_COLLECTED_EVERY, *before[1:])
+    gc.callbacks.append(excluded)
     try:
         yield
     finally:
+        gc.callbacks.remove(excluded)
         gc.set_threshold(*before)

@@ -24,9 +24,11 @@ from faults.record.journal import What
 _ROUNDING_S = 1e-6
 # The order in which a survivor records the phases, as regular expressions over these letters.
 _LETTERS = {What.NOTICED: "n", What.AGREED: "a", What.REBUILT: "b", What.RESTORED: "s"}
+_OF_A_STEP = {*_LETTERS, What.COMMIT}
 _REPAIR, _AGAIN = r"(n((an*)+b)+s)+", r"bs"
 _AROUND = r"b?(nb)*n?"  # not in lockstep: a further death, and the end, may fall between n and b
 _CUT_SHORT = r"(n((an*)+b?)*)?"  # the repair of a further death, which goes on after the episode
+_UNDER_WAY = r"(n*((an*)*b)?((an*)+b)*s)?"  # the rest of a repair in which processes joined, as the death struck
 _GIVEN = "s"  # a rank that joins is given the state; a further death then interrupts it like the others
 
 
@@ -46,7 +48,7 @@ def _out_of_order(records: Sequence[Record]) -> str:
     """Records are sorted by time; a rank whose clock went back has them in another order in its file."""
     last: dict[tuple[int, int], Record] = {}
     for r in records:
-        if r["what"] in _LETTERS or r["what"] == What.COMMIT:
+        if r["what"] in _OF_A_STEP:
             before = last.get((r["member"], r["attempt"]), r)
             if before.get("line", 0) > r.get("line", 0):
                 return f"rank {r['member']} wrote {r['what']} before {before['what']}, with a later time"
@@ -105,11 +107,20 @@ def _chain(finished: Finished, episode: Episode) -> str:
     if policy.repairs:
         chain = _REPAIR + (_CUT_SHORT if len(episode.deaths) > 1 else "")
         chain = f"{_GIVEN}?({chain})?" if policy.refills else chain
+    joining = _joining(finished, episode)
     for member, wrote in told.items():
-        if not re.fullmatch(chain, "".join(_LETTERS[r["what"]] for r in wrote)):
+        if not re.fullmatch(_UNDER_WAY * (member in joining) + chain, "".join(_LETTERS[r["what"]] for r in wrote)):
             return f"rank {member} went through {', '.join(r['what'] for r in wrote)}"
     silent = _finishers(finished, episode) - set(told) if policy.repairs else set()
     return f"rank {min(silent)} was there before and after, and in no phase of the recovery" if silent else ""
+
+
+def _joining(finished: Finished, episode: Episode) -> set[int]:
+    """Members that were in the repair by which processes join as the episode began."""
+    if not finished.spec.policy.later:
+        return set()
+    before = {r["member"]: r["what"] for r in finished.records if r["at"] <= episode.began and r["what"] in _OF_A_STEP}
+    return {member for member, what in before.items() if what not in (What.RESTORED, What.COMMIT)}
 
 
 def _finishers(finished: Finished, episode: Episode) -> set[int]:
@@ -126,9 +137,10 @@ def _finishers(finished: Finished, episode: Episode) -> set[int]:
 
 def _cause(finished: Finished, episode: Episode) -> str:
     """Of the first agreement: a rank that enters it with an error met that before any rank knows the outcome."""
-    if not finished.spec.policy.repairs:
+    if not finished.spec.policy.repairs or _joining(finished, episode):
         return ""
-    told = _within(finished, episode)
+    joined = {r["member"] for r in finished.records if r["what"] == What.JOINED and r["at"] > episode.began}
+    told = {member: wrote for member, wrote in _within(finished, episode).items() if member not in joined}
     outcomes = [r for wrote in told.values() for r in wrote if r["what"] == What.AGREED]
     agreed = min(outcomes, key=itemgetter("at"), default=None)
     for member, (noticed, *_) in told.items():  # a rank that was given the state meets errors of later deaths only

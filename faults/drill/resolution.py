@@ -111,8 +111,12 @@ def even_hosts(ranks: int, spares: int, hosts: int) -> list[int]:
     return [rank * hosts // ranks for rank in range(ranks)] + [0] * spares
 
 
-def check_network(net: str, ranks: int, policy: Policy) -> None:
+def check_network(net: str, ranks: int, policy: Policy | None) -> None:
     """Reject an emulated network that so many ranks, spares included, cannot use, or that the policy cannot.
+
+    Parameters
+    ----------
+    policy : of ranks that are processes; None: of simulated ranks
 
     Raises
     ------
@@ -120,7 +124,7 @@ def check_network(net: str, ranks: int, policy: Policy) -> None:
         No such network, too few hosts in it, or a policy that starts processes.
     """
     load(net).sized(ranks)
-    if policy.spawns:
+    if policy is not None and policy.spawns:
         able = ", ".join(one.name for one in policies.POLICIES.values() if one.refills and not one.spawns)
         raise UsageError(f"a process cannot be spawned into an emulated network: choose {able} or shrink")
 
@@ -146,7 +150,7 @@ def _check_ranks(job: JobSpec, pattern: Pattern) -> None:
     if job.simulate:
         _check_simulated(job)
     if job.net is not None:
-        check_network(job.net, job.world, policy)
+        check_network(job.net, job.world, None if job.simulate else policy)
 
 
 def _check_simulated(job: JobSpec) -> None:
@@ -154,9 +158,6 @@ def _check_simulated(job: JobSpec) -> None:
     from emulator.sim.run import check_memory  # it imports MPI, which a launcher does without
 
     check_memory(job.world, _SIMULATED_BYTES)
-    if job.policy.spawns:
-        able = ", ".join(one.name for one in policies.POLICIES.values() if not one.spawns)
-        raise UsageError(f"simulated ranks are not started later, got --recovery {job.recovery}: choose of {able}")
     if job.checkpoint["background"]:
         raise UsageError("simulated ranks have no threads, got --background: leave it out")
     if job.failure_detector.name not in (RUNTIME, HEARTBEAT):

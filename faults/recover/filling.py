@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from mpi4py import MPI
 
 from faults.record.journal import What
 from faults.recover import spawning
+from faults.recover.spawning import Started
 
 if TYPE_CHECKING:
     from faults.inject.drill_context import DrillContext
-    from faults.recover.newcomers import Newcomers
 
 ATTEMPTS = 3  # that may fail, before the survivors go on with fewer
 _LOOK_S = 1e-3
@@ -30,10 +30,10 @@ class Filling:
     def __init__(self, drill: DrillContext) -> None:
         self._drill, self.left = drill, ATTEMPTS
         self.since: float | None = None
-        self._newcomers: Newcomers | None = None  # started by this rank, and not let in yet
+        self._newcomers: Started | None = None  # started by this rank, and not let in yet
 
-    def ready(self, empty: int, room: Callable[[], bool], step: int, waits: bool) -> bool:
-        """Whether processes for so many places wait to be let in; this rank starts them if there is room.
+    def ready(self, empty: Sequence[int], room: Callable[[], bool], step: int, waits: bool) -> bool:
+        """Whether processes for these places wait to be let in; this rank starts them if there is room.
 
         Parameters
         ----------
@@ -48,7 +48,7 @@ class Filling:
                     return False
                 self._drill.journal.write(What.GROWS, step=step)
                 self.since = self.since or clock.now()
-                self._newcomers = spawning.start(empty)
+                self._newcomers = spawning.starter_of(self._drill).start(empty)
             try:
                 if self._newcomers.ready():
                     return True
@@ -78,7 +78,7 @@ class Filling:
             They could not be started, or a rank died meanwhile.
         """
         if survivors.Get_rank() == starter and not started:
-            self._newcomers = spawning.start(len(empty))
+            self._newcomers = spawning.starter_of(self._drill).start(empty)
         try:
             comm = spawning.let_in(survivors, starter, self._newcomers, self._drill)
         finally:

@@ -16,7 +16,6 @@ from emulator.comm import refused
 from faults.agree import survivor_group
 from faults.agree.deaths import RecoveryFailed
 from faults.agree.survivor_group import Decision, SurvivorGroup
-from faults.platform import LOCAL
 from faults.policies import Policy
 from faults.record.journal import What
 from faults.record.status_board import IN_STEPS, NO_RANK, REBUILDS
@@ -65,20 +64,21 @@ class JobProcesses:
         self._instruments = carrier.of(comm).instruments
         self._retired: list[SurvivorComm] = []  # their buffers may still be the target of messages under way
         self.filling = Filling(drill)
+        spawned = spawning.starter_of(drill).spawned
         everyone, orphan_timer = spawning.all_processes(comm, drill)
-        work_comms = survivor_group.RENEWED_WORK_COMMS if spawning.spawned() else survivor_group.WORK_COMMS
+        work_comms = survivor_group.RENEWED_WORK_COMMS if spawned else survivor_group.WORK_COMMS
         self.group = SurvivorGroup(
             everyone,
             work_comms,
             beside=True,
-            begins=not spawning.spawned(),
+            begins=not spawned,
             clock=drill.platform.clock,
         )
         self._claim()
         self.placement = Placement.begin(self.group.size - spares, spares)
         self.wanted = set(self.placement.places)
         self.fresh: set[int] = set()
-        if spawning.spawned():
+        if spawned:
             self._receive_placement(orphan_timer)
             drill.enters(IN_STEPS)
         self._look()
@@ -162,8 +162,8 @@ class JobProcesses:
         step : the next one
         waits : wait for those that have been started: there is no later occasion
         """
-        empty = len(self.wanted) - len(self.placement.places)
-        return self.policy.later and empty > 0 and self.coordinates and self.filling.ready(empty, room, step, waits)
+        empty = sorted(self.wanted - set(self.placement.places))
+        return self.policy.later and bool(empty) and self.coordinates and self.filling.ready(empty, room, step, waits)
 
     @property
     def revoked(self) -> bool:
@@ -275,7 +275,7 @@ class JobProcesses:
     def _receive_placement(self, orphan_timer: Timer | None) -> None:
         """A spawned process learns who works where; it gets the state later, like a spare that was called in."""
         message = spawning.receive_placement(self.group.work_comm)
-        LOCAL.executioner.cancel(orphan_timer)
+        self._drill.platform.executioner.cancel(orphan_timer)
         self.placement = Placement(dict(message["places"]), tuple(message["waiting"]))
         self.wanted, self.fresh = set(message["wanted"]), set(message["fresh"])
         self.filling.left = message["spawns_left"]  # all must stop trying at once

@@ -49,16 +49,12 @@ class _Infos(ctypes.Structure):  # pmix_data_array_t
 
 
 class Newcomers:
-    """New processes of this program, from their start until they are let in; held by the rank that starts them.
+    """See `faults.recover.spawning.Started`: new processes of this program that mpirun starts.
 
     Parameters
     ----------
     command : the program and its arguments
     count : how many, of which all or none are let in
-
-    Attributes
-    ----------
-    launched : whether mpirun has started them
     """
 
     def __init__(self, command: Sequence[str], count: int) -> None:

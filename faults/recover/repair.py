@@ -86,7 +86,8 @@ class Repairing(Restoring):
         self._failure_known, self._known_at, self._broken_step, self._was_at_work = False, 0.0, 0, False
         self._copies = StateCopies(state, every or APART)
         self._commits = CommitLog(drill.journal, self._clock)
-        if spawning.spawned():
+        self._spawned = spawning.starter_of(drill).spawned
+        if self._spawned:
             self._join()
         self.drill.ready()
 
@@ -165,7 +166,7 @@ class Repairing(Restoring):
         """
         if not self._begun:
             self._begun = True
-            if spawning.spawned():
+            if self._spawned:
                 self._copies.put_back(self.state)  # the program may have filled it like the first processes
             elif self.step == 0:
                 self._copies.begin(self.state)

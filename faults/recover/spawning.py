@@ -15,21 +15,20 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from mpi4py import MPI
 
 from faults.agree.survivor_group import quiet, sleepy
-from faults.platform import LOCAL, Timer
+from faults.platform import Clock, Timer
 from faults.record import outcome
 from faults.record.status_board import IN_STEPS, REBUILDS
 from faults.recover.newcomer_start import CONNECTION
 
 if TYPE_CHECKING:
     from faults.inject.drill_context import DrillContext
-    from faults.recover.newcomers import Newcomers
 
 _MINE = os.environ.pop(CONNECTION, "")  # not for the processes that this one starts
 _ORPHAN_S = 8.0
@@ -46,21 +45,78 @@ def spawned() -> bool:
     return bool(_MINE)
 
 
-def start(count: int) -> Newcomers:
-    """Start `count` processes of this program, to be let in later."""
-    from faults.recover.newcomers import Newcomers  # every rank pays for an import, and one starts others
+class Started(Protocol):
+    """New processes, from their start until they are let in; held by the rank that starts them.
 
-    return Newcomers([*shlex.split(os.environ.get(outcome.PARENT, "")), sys.executable, *sys.orig_argv[1:]], count)
+    Attributes
+    ----------
+    launched : whether they run
+    """
+
+    launched: bool
+
+    def ready(self) -> bool:
+        """Whether all of them wait to be let in; raises MPI.Exception if they will not come."""
+
+    def call(self) -> str:
+        """Tell all of them to connect to a port; the port."""
+
+    def close(self) -> None:
+        """Stop waiting for them: those that have not been told to connect end themselves."""
+
+
+class Starter:
+    """Starts processes of this program into the running job: by mpirun, unless the platform brings another one.
+
+    Attributes
+    ----------
+    onto_network : the processes have their place on an emulated network
+    """
+
+    onto_network = False
+
+    @property
+    def spawned(self) -> bool:
+        """Whether the calling process was started so."""
+        return spawned()
+
+    def start(self, places: Sequence[int]) -> Started:
+        """Start a process for each of these empty places, to be let in later."""
+        from faults.recover.newcomers import Newcomers  # every rank pays for an import, and one starts others
+
+        command = [*shlex.split(os.environ.get(outcome.PARENT, "")), sys.executable, *sys.orig_argv[1:]]
+        return Newcomers(command, len(places))
+
+    def called(self) -> str:
+        """As a new process, tell the rank that started it that it is ready, and wait, asleep; the port to connect to.
+
+        Empty if that rank has died, or needs it no more.
+        """
+        connection, said = int(_MINE), b""
+        with contextlib.suppress(OSError):
+            os.write(connection, b"r")
+            while not said.endswith(b"\n") and (more := os.read(connection, MPI.MAX_PORT_NAME)):
+                said += more
+        os.close(connection)
+        return said.decode().rstrip() if said.endswith(b"\n") else ""
+
+
+_BY_MPIRUN = Starter()
+
+
+def starter_of(drill: DrillContext) -> Starter:
+    """What starts processes on the platform of a job."""
+    return drill.platform.starter or _BY_MPIRUN
 
 
 @contextlib.contextmanager
-def joining() -> Iterator[None]:
+def joining(drill: DrillContext) -> Iterator[None]:
     """End this process, if it was spawned and a rank dies before it has its place: the survivors start others."""
     try:
         yield
     except MPI.Exception:
-        if spawned():
-            LOCAL.executioner.strike(signal.SIGKILL)
+        if starter_of(drill).spawned:
+            drill.platform.executioner.strike(signal.SIGKILL)
         raise
 
 
@@ -73,33 +129,20 @@ def all_processes(comm: MPI.Intracomm, drill: DrillContext) -> tuple[MPI.Intraco
         The timer ends a spawned process unless it is placed in time: if a survivor dies meanwhile, no other process
         knows of it.
     """
-    if not spawned():
+    starter, platform = starter_of(drill), drill.platform
+    if not starter.spawned:
         return comm, None
-    port = wait_to_be_let_in(drill)
-    orphan_timer = LOCAL.executioner.strike(signal.SIGKILL, LOCAL.clock.now() + _ORPHAN_S)
-    world = MPI.COMM_WORLD
-    return _greeted(world.Connect(port).Merge(high=True), world.Get_size()), orphan_timer
-
-
-def wait_to_be_let_in(drill: DrillContext) -> str:
-    """As a new process, tell the rank that started it that it is ready, and wait, asleep; the port to connect to.
-
-    If that rank dies, or needs it no more, this process ends.
-    """
     drill.enters(IN_STEPS)
-    connection, said = int(_MINE), b""
-    with contextlib.suppress(OSError):
-        os.write(connection, b"r")
-        while not said.endswith(b"\n") and (more := os.read(connection, MPI.MAX_PORT_NAME)):
-            said += more
-    if not said.endswith(b"\n"):
-        LOCAL.executioner.strike(signal.SIGKILL)
-    os.close(connection)
+    port = starter.called()
+    if not port:
+        platform.executioner.strike(signal.SIGKILL)
     drill.enters(REBUILDS)
-    return said.decode().rstrip()
+    orphan_timer = platform.executioner.strike(signal.SIGKILL, platform.clock.now() + _ORPHAN_S)
+    world = platform.world or MPI.COMM_WORLD
+    return _greeted(world.Connect(port).Merge(high=True), world.Get_size(), platform.clock), orphan_timer
 
 
-def let_in(survivors: MPI.Intracomm, starter: int, newcomers: Newcomers | None, drill: DrillContext) -> MPI.Intracomm:
+def let_in(survivors: MPI.Intracomm, starter: int, newcomers: Started | None, drill: DrillContext) -> MPI.Intracomm:
     """Connect to new processes as soon as they are ready; survivors come first in the communicator of all.
 
     Parameters
@@ -116,25 +159,25 @@ def let_in(survivors: MPI.Intracomm, starter: int, newcomers: Newcomers | None, 
         port = _port_when_ready(survivors, starter, newcomers, drill)
         drill.enters(REBUILDS)
         everyone = survivors.Accept(port, root=starter).Merge(high=False)
-        return _greeted(everyone, everyone.Get_size() - survivors.Get_size())
+        return _greeted(everyone, everyone.Get_size() - survivors.Get_size(), drill.platform.clock)
     except MPI.Exception:
         survivors.Revoke()
         raise
 
 
-def _port_when_ready(survivors: MPI.Intracomm, starter: int, newcomers: Newcomers | None, drill: DrillContext) -> str:
+def _port_when_ready(survivors: MPI.Intracomm, starter: int, newcomers: Started | None, drill: DrillContext) -> str:
     """Wait until the new processes are ready; on the rank that started them the port, which the others do not need."""
     rank, size = survivors.Get_rank(), survivors.Get_size()
     if rank != starter:
         drill.enters(IN_STEPS)  # until the new processes have come to their loop, as long as the program takes for that
-        sleepy(survivors.Irecv(bytearray(), starter, _TAG_READY))
+        sleepy(survivors.Irecv(bytearray(), starter, _TAG_READY), clock=drill.platform.clock)
         return ""
     if newcomers is None:
         raise MPI.Exception(MPI.ERR_OTHER)
     while not newcomers.ready():
         if newcomers.launched:
             drill.enters(IN_STEPS)
-        LOCAL.clock.sleep(_LOOK_S)
+        drill.platform.clock.sleep(_LOOK_S)
         _check_alive(survivors)
     _check_alive(survivors)
     for other in range(size):
@@ -143,7 +186,7 @@ def _port_when_ready(survivors: MPI.Intracomm, starter: int, newcomers: Newcomer
     return newcomers.call()
 
 
-def _greeted(comm: MPI.Intracomm, count: int) -> MPI.Intracomm:
+def _greeted(comm: MPI.Intracomm, count: int, clock: Clock) -> MPI.Intracomm:
     """The same communicator, after an empty message between each of its last `count` ranks and all other ranks.
 
     Open MPI looks a spawned process up when it first sends something to it, and if that process is dead by then, the
@@ -156,7 +199,7 @@ def _greeted(comm: MPI.Intracomm, count: int) -> MPI.Intracomm:
     requests = [comm.Irecv(bytearray(), other, _TAG_HELLO) for other in others]
     requests += [comm.Isend(b"", other, _TAG_HELLO) for other in others]
     for request in requests:
-        sleepy(request)
+        sleepy(request, clock=clock)
     return comm
 
 

@@ -268,12 +268,11 @@ def recovering(
     chosen = check_policy(policy)
     check_state(state)
     check_quorum(comm, quorum)
-    if chosen.spawns and carrier.of(comm).timed:
+    given, drill = comm, context_of(drill)
+    if chosen.spawns and carrier.of(comm).timed and not spawning.starter_of(drill).onto_network:
         raise UsageError(
             f"policy {policy!r} starts processes, which cannot join an emulated network: use policy 'shrink' or 'spare'"
         )
-    given = comm
-    drill = context_of(drill)
     check_survival(f"recovering by {policy}", drill.platform.survives)
     if drill.platform.survives is None:
         comm = survivors_of_last_loop(comm, chosen)
@@ -293,7 +292,7 @@ def recovering(
         raise UsageError(f"ranks agree every 1 or more steps, or 0 for only after a death, got {every}")
     if levels is not None and not every:
         raise UsageError("what a rank alone has is kept with each agreement: every=1 or more goes with levels, got 0")
-    with spawning.joining():
+    with spawning.joining(drill):
         processes = JobProcesses(comm, chosen, spares, at_least, drill, checksum)
     loop = Recovering(processes, state, drill, levels, every, notice, rejoin, checksum)
     stop_without_quorum(loop, given, quorum)

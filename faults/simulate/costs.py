@@ -19,12 +19,14 @@ class JobCosts(FailureCosts):
     work_s : a rank's work in a step, where the pattern declares none
     limit_s : silence after which a stopped rank is killed
     teardown_s, launch_s : from the first death to the end of all ranks, and of mpirun to the first line of the program
+    start_s : from when a rank starts another one to the first line of that one's program
     """
 
     work_s: float = 1e-3
     limit_s: float = 0.25
     teardown_s: float = 0.27
     launch_s: float = 0.65
+    start_s: float = 0.11
 
     def line(self) -> str:
         """All of them in words."""

@@ -27,6 +27,7 @@ from faults.record.status_board import StatusBoard
 from faults.recover import program_failure
 from faults.simulate.costs import JobCosts
 from faults.simulate.platform import SimulatedClock, SimulatedExecutioner
+from faults.simulate.starter import SimulatedStarter
 
 _BEGIN_S = 1.0  # of the first launch: on the board 0 means never
 _LAUNCHES = 25
@@ -49,7 +50,8 @@ class Launch:
         self.failures = Failures(costs)
         self.clock = SimulatedClock(self.failures, origin, costs.work_s)
         self.executioner = SimulatedExecutioner(self.failures, self.clock, self._stopped)
-        self.platform = Platform(self.clock, self.executioner, survives=True)
+        starter = SimulatedStarter(self.failures, self._rank, spec.world, costs.start_s)
+        self.platform = Platform(self.clock, self.executioner, survives=True, starter=starter)
         self.board = StatusBoard(folder / job_spec.BOARD, spec.members, len(spec.events), self.platform)
         self.fenced: dict[int, float] = {}
         if spec.policy.relaunches:
@@ -69,7 +71,7 @@ class Launch:
 
     def _rank(self, comm: Any) -> None:
         """One rank, from its start to its end."""
-        member, failures = comm.Get_rank(), self.failures
+        member, failures = comm.engine.rank, self.failures
         if member == 0:
             failures.at(self.spec.deadline_s, self._expire, background=True)
         self.clock.worlds[member] = comm

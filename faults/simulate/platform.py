@@ -54,9 +54,9 @@ class SimulatedClock(Clock):
             self._worked[own] = self.cpu() + declared_s
         carrier.of(self.worlds[own]).compute(declared_s)
 
-    def call_at(self, at: float, act: Callable[[], None], owner: int = -1) -> None:
+    def call_at(self, at: float, act: Callable[[], None], owner: int = -1) -> Any:
         """Call a function at `at` seconds of this clock; see `Failures.at`."""
-        self.failures.at(at - self.origin, act, owner)
+        return self.failures.at(at - self.origin, act, owner)
 
     def every(self, period_s: float, act: Callable[[], None], over: threading.Event) -> None:
         failures, own = self.failures, self.failures.own
@@ -87,19 +87,20 @@ class SimulatedExecutioner(Executioner):
     def own_id(self) -> int:
         return self._failures.own + FIRST_ID
 
-    def strike(self, number: signal.Signals, at: float = 0.0) -> None:
+    def strike(self, number: signal.Signals, at: float = 0.0) -> Any:
         own = self._failures.own
-        if at <= self.clock.now():
-            self._deliver(own, number)
-        else:
-            self.clock.call_at(at, lambda: self._deliver(own, number), own)
+        if at > self.clock.now():
+            return self.clock.call_at(at, lambda: self._deliver(own, number), own)
+        self._deliver(own, number)
+        return None
 
     def heed(self, number: signal.Signals) -> Callable[[], bool]:
         came = self._heeded[self._failures.own, number] = []
         return lambda: bool(came)
 
     def cancel(self, timer: object) -> None:
-        """Nothing to delete: only a new process has such a timer."""
+        if timer is not None:
+            self._failures.loop.cancel(timer)
 
     def send(self, process: int, number: int = signal.SIGKILL) -> bool:
         rank = process - FIRST_ID

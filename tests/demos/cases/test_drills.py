@@ -26,17 +26,10 @@ def test_a_policy_that_the_program_does_not_have_is_drilled_by_its_pattern() -> 
 
 
 @pytest.mark.usefixtures("catalogue_as_it_was")
-def test_a_drill_of_another_policy_is_survived_on_simulated_ranks(tmp_path: Path) -> None:
+@pytest.mark.parametrize("policy", ["spare", "respawn"])
+def test_a_drill_is_survived_on_simulated_ranks(tmp_path: Path, policy: str) -> None:
     """The agentic case, whose own policy starts processes; the other cases' drills are those of their chapters."""
-    options = ["--simulate", "4", "--out", str(tmp_path), "--change", "fault_tolerance.policy=spare"]
+    options = ["--simulate", "4", "--out", str(tmp_path), "--change", f"fault_tolerance.policy={policy}"]
     done = CliRunner().invoke(design.main, ["drill", str(CASES / "agentic.toml"), *options])
     assert done.exit_code == 0, done.output
     check_drill(tmp_path)
-
-
-@pytest.mark.usefixtures("catalogue_as_it_was")
-def test_a_policy_that_starts_processes_is_not_simulated() -> None:
-    done = CliRunner().invoke(design.main, ["drill", str(CASES / "agentic.toml"), "--simulate", "4"])
-    assert done.exit_code == 2
-    assert done.stderr.startswith("error: simulated ranks are not started later, got fault_tolerance.policy 'respawn'")
-    assert done.stderr.count("\n") == 1

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import gc
 import signal
+import time
 from functools import partial
 from typing import Any
 
@@ -275,3 +277,15 @@ def test_an_interrupt_ends_all_ranks_though_one_would_wait_for_others_before_it_
         sim.run(program, 3, "100gbe")
     assert len(ended) == 1
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_the_garbage_collector_is_charged_to_no_rank() -> None:
+    def program(comm: Any) -> tuple[float, float, int]:
+        kept = [[] for _ in range(200_000)]
+        began, clock = time.thread_time(), emulator.now(comm)
+        gc.collect()
+        took = time.thread_time() - began
+        return took, emulator.now(comm) - clock, len(kept)
+
+    for took, charged, _ in sim.run(program, 2, plain(2), compute="measured").results:
+        assert charged < took / 2

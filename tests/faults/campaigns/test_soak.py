@@ -1,8 +1,6 @@
 """Random kills: nothing hangs, nothing is wrong, nothing is left."""
 
 import contextlib
-import subprocess
-import sys
 
 import pytest
 from click.testing import CliRunner
@@ -126,14 +124,11 @@ def test_the_result_has_the_tally_and_every_recovery(tmp_path) -> None:
     assert sorted(path.name for path in out.iterdir()) == [page.PAGE, results.RESULT]  # clean trials' folders are gone
 
 
-@needs_ulfm
 def test_a_traced_soak_shows_its_slowest_recovery_and_keeps_every_trace(tmp_path) -> None:
     out = tmp_path / "run"
-    asked = ["--kills", "1", "--most-ranks", "4", "--patterns", "gossip", "--trace", "--out", out]
-    done = subprocess.run(
-        [sys.executable, "-m", "faults", "soak", *asked], capture_output=True, text=True, timeout=300
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
+    asked = ["--kills", "1", "--simulate", "4", "--patterns", "gossip", "--trace", "--out", str(out)]
+    done = CliRunner().invoke(main, ["soak", *asked])
+    assert done.exit_code == 0, done.output
     result = results.load(out)
     slowest = max(result["soak"]["recoveries"], key=lambda one: one["seconds"])
     assert result["timeline"]["of"] == f"the slowest recovery, in trial {slowest['trial']}, gossip by continue"
@@ -145,8 +140,8 @@ def test_a_traced_soak_shows_its_slowest_recovery_and_keeps_every_trace(tmp_path
 @needs_ulfm
 @pytest.mark.parametrize("job", [job for job in ALL if job not in random_trials.USUAL], ids=" by ".join)
 def test_every_other_policy_bears_random_kills(tmp_path, job) -> None:
-    """Of a restart only the ends of ranks and the next launch are the machine's: `tests.faults.drill` has them."""
-    base = Request(ranks=6, seed=3, options={"ballast": LONG}, simulate=job[1] == "restart")
+    """On real ranks those that start processes; each other one loses ranks of a real job in `tests.faults.patterns`."""
+    base = Request(ranks=6, seed=3, options={"ballast": LONG}, simulate=job[1] not in ("respawn", "rejoin"))
     tally = soak.soak(2, base, tmp_path, [job])
     assert tally.failed == []
     assert tally.recoveries

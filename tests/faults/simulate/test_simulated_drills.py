@@ -40,6 +40,13 @@ RECOVERED = [
     ("ring", "shrink", ["preempt 3 @ step 20"], 5),
     ("ring", "spare", ["kill 3 @ step 20"], 6),
     ("ring", "spare", ["kill 0 @ step 20", "kill 2 @ phase restore"], 5),
+    ("ring", "respawn", ["kill 3 @ step 20"], 6),
+    ("ring", "respawn", ["kill 0 @ step 20", "kill 0 @ step 25", "kill 3 @ phase respawn"], 6),
+    ("ring", "respawn", ["kill 3 @ step 20", "kill 1 @ recovery + 140 ms"], 6),  # while the new rank connects
+    ("ring", "respawn", ["kill 3 @ step 20", "kill 0 @ recovery + 50 ms"], 6),  # the rank that starts the new one
+    ("ring", "respawn", ["hang 2-4 @ time 20 ms", "kill 3 @ time 425 ms"], 6),  # the rank that took the place
+    ("ring", "rejoin", ["kill 3 @ step 20"], 6),
+    ("ring", "rejoin", ["kill 2-3 @ step 10", "kill 0 @ step 11", "kill 1 @ phase restore"], 5),  # no step is left
     ("ring", "restart", ["kill 3 @ step 20"], 6),
     ("parameter-server", "continue", ["kill 3 @ step 20"], 5),
     ("parameter-server", "replicate", ["kill 0 @ step 20"], 5),
@@ -66,6 +73,26 @@ def test_the_phases_are_those_that_the_model_was_given(tmp_path: Path) -> None:
     assert found.phases["detect"] == pytest.approx(costs.detect_s, rel=1e-9)
     assert found.phases["agree"] == pytest.approx(costs.revoke_s + costs.agree_s, rel=1e-9)  # one round
     assert 0 < found.phases["replay"] < 2 * costs.work_s
+
+
+def test_a_new_rank_starts_when_the_model_says_on_the_host_of_its_place(tmp_path: Path) -> None:
+    finished, found = run(tmp_path / "job", "kill 3 @ step 20", "kill 3 @ step 30", recovery="respawn")
+    costs = finished.spec.costs
+    started = {r["member"]: r for r in finished.records if r["what"] == What.STARTED}
+    assert [started[member]["host"] for member in (6, 7)] == ["host3", "host3"]
+    agreed = min(r["at"] for r in finished.records if r["what"] == What.AGREED)
+    shrunk = agreed + 2 * costs.agree_s + costs.shrink_s + costs.calm_agree_s
+    assert started[6]["at"] == pytest.approx(shrunk + costs.start_s, rel=1e-9)
+    assert found.phases["rebuild"] > 2 * (costs.start_s + costs.join_s)
+
+
+def test_a_rank_that_stands_still_while_others_accept_is_named(tmp_path: Path) -> None:
+    lines = ["kill 3 @ step 20", "hang 1 @ recovery + 50 ms"]
+    _, found = run(tmp_path / "job", *lines, recovery="respawn", detector="runtime", steps=30)
+    assert not found.recovered
+    assert found.phase == "rebuild"
+    for words in ("deadlock", "rank 1 is stopped;", "rank 0 waits for rank 1"):
+        assert words in found.reason
 
 
 def test_ranks_without_a_quorum_stop_after_as_many_simulated_seconds_as_they_were_given(tmp_path: Path) -> None:
@@ -111,7 +138,6 @@ def test_a_dead_rank_does_nothing_more(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"recovery": "respawn"}, "simulated ranks are not started later"),
         ({"ranks": 10**8}, "simulate fewer ranks"),
         ({"recovery": "restart", "checkpoint": {"background": True}}, "simulated ranks have no threads"),
         ({"faults": ["hang 2 @ step 3"], "detector": "swim"}, "--detector swim is a thread of each rank"),
