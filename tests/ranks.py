@@ -151,10 +151,27 @@ def _read(path: Path) -> dict[str, str]:
     return dict(json.loads(line) for line in path.read_text().splitlines())
 
 
+class _NotInRanks:
+    """Stands for hypothesis, whose import takes as long as numpy's: a rank runs no property test."""
+
+    __path__ = ()  # of a package
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self
+
+    def __call__(self, *_: Any, **__: Any) -> Any:
+        return self
+
+    __or__ = __call__
+
+
 def _run_all() -> None:
     """In a rank: run the cases of every module in order."""
     from mpi4py import MPI
 
+    sys.modules["hypothesis"] = _NotInRanks()  # type: ignore[assignment]
     world = MPI.COMM_WORLD.Dup()
     folder = Path(os.environ[_INSIDE])
     for number, (module, cases) in enumerate(json.loads((folder / "cases").read_text()).items()):

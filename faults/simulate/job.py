@@ -54,20 +54,22 @@ class Launch:
         self.platform = Platform(self.clock, self.executioner, survives=True, starter=starter)
         self.board = StatusBoard(folder / job_spec.BOARD, spec.members, len(spec.events), self.platform)
         self.fenced: dict[int, float] = {}
+        self._left = 0.0  # simulated time at which the last rank left
         if spec.policy.relaunches:
             self.failures.on_known.append(self._end_all)
 
     def run(self) -> Ending:
         """Run it to its end."""
-        spec, why, waits = self.spec, BY_ITSELF, []
+        spec, why, waits, failures = self.spec, BY_ITSELF, [], self.failures
         assert spec.net is not None
         try:
-            sim.run(self._rank, spec.world, load(spec.net), seed=spec.seed, failures=self.failures)
+            sim.run(self._rank, spec.world, load(spec.net), seed=spec.seed, failures=failures)
+            ended = max([self._left, *failures.known.values()])  # what was to happen later keeps no job
         except sim.DeadlockError as stuck:
-            why, *waits = str(stuck).splitlines()
+            ended, (why, *waits) = failures.now, str(stuck).splitlines()
         except _Over as over:
-            why, *waits = str(over).splitlines()
-        return Ending(None, self.clock.origin + self.failures.now, why, self.fenced, [one.strip() for one in waits])
+            ended, (why, *waits) = failures.now, str(over).splitlines()
+        return Ending(None, self.clock.origin + ended, why, self.fenced, [one.strip() for one in waits])
 
     def _rank(self, comm: Any) -> None:
         """One rank, from its start to its end."""
@@ -84,6 +86,7 @@ class Launch:
             failures.kill(member)  # as a process that crashes
         rank.leave(tools)
         tools.journal.close()
+        self._left = failures.now
 
     # -- what the launcher does of it
     def _stopped(self, member: int) -> None:
@@ -106,7 +109,9 @@ class Launch:
         self.failures.loop.stop(_Over(A_RANK_DIED))
 
     def _expire(self) -> None:
-        waiting = deadlock.report(self.failures.waiting(), self.failures.engines).splitlines()
+        if not (left := self.failures.waiting()):
+            return  # the job has ended
+        waiting = deadlock.report(left, self.failures.engines).splitlines()
         self.failures.loop.stop(_Over("\n".join([f"the deadline of {self.spec.deadline_s:g} s passed", *waiting[1:]])))
 
 

@@ -23,8 +23,9 @@ def run_demo(folder: Path, name: str, ranks: int, *options: str) -> tuple[int | 
 
 def test_on_an_emulated_network_the_closed_form_holds_and_bsp_is_bit_equal(tmp_path: Path) -> None:
     options = ("--net", "10gbe", "--sizes", "64,64K", "--steps", "24", "--slow", "3 x4")
-    status, text, result = run_demo(tmp_path, "parameter_server", 4, *options)
-    assert status == 0, text
+    done = launched.simulate_demo("parameter_server", 4, tmp_path, *options)
+    result, text = done.result, done.text
+    assert done.status == 0, text
     assert [row["ranks"] for row in result["measurements"]] == [2, 2, 4, 4]
     for row in result["measurements"]:
         assert row["wrong"] == 0

@@ -19,7 +19,7 @@ from emulator.launch.job import start
 from emulator.report import page
 from primitives.collectives.all_reduce import ALGORITHMS
 from primitives.collectives.tuning import choose
-from tests.demos.launched import WIDE, refuse, run_demo, same_as_reported
+from tests.demos.launched import WIDE, refuse, run_demo, same_as_reported, simulate_demo
 from tests.ranks import on_ranks
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -105,7 +105,7 @@ def test_every_algorithm_takes_its_closed_form_in_emulated_time(emulated):
 
 def test_the_default_of_all_reduce_says_what_it_stood_for(tmp_path):
     options = ("--net", ONE_LINK, "--sizes", "8,1M", "--algorithm", "auto", "--budget", "0.5", "--t-comp", "10 ms")
-    done = run_demo("ring", 4, tmp_path, *options)
+    done = simulate_demo("ring", 4, tmp_path, *options)
     assert done.status == 0, done.text
     rows = [row for row in done.result["measurements"] if row["pattern"] == "auto"]
     assert [(row["ranks"], row["bytes"]) for row in rows] == [(p, n) for p in (2, 4) for n in (8, 1 << 20)]
@@ -169,7 +169,7 @@ def test_launches_are_pooled_into_one_result(measured, tmp_path):
 
 
 def test_several_launches_are_one_result_and_one_screen(tmp_path):
-    options = ["--launches", "2", "--sizes", "4,1K", "--ranks", "2", "--budget", "0.6", "--out"]
+    options = ["--launches", "2", "--sizes", "4,1K", "--ranks", "2", "--budget", "0.3", "--out"]
     command = [sys.executable, "-m", "demos.ring", "-n", "2", *options, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=ROOT, env=os.environ | WIDE)
     assert done.returncode == 0, done.stdout + done.stderr

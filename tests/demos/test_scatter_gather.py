@@ -41,14 +41,18 @@ def test_on_an_emulated_network_everything_is_checked(tmp_path: Path) -> None:
     assert uneven["pull, one by one"]["balance"] > uneven["equal blocks"]["balance"]
 
 
-def test_two_runs_are_the_same(tmp_path: Path) -> None:
+def test_a_run_on_real_ranks_is_the_same_as_on_simulated_ones(tmp_path: Path) -> None:
     """Without pacing, who pulls which task is decided by emulated time alone, as long as nothing is cancelled."""
     options = ("--net", "wan", "--sizes", "1K", "--budget", "1", "--documents", "300")
-    runs = [run_demo("scatter_gather", 4, tmp_path / name, *options) for name in ("a", "b")]
+    runs = [
+        carry_out("scatter_gather", 4, tmp_path / carry_out.__name__, *options)
+        for carry_out in (run_demo, simulate_demo)
+    ]
     assert [run.status for run in runs] == [0, 0], runs[0].text
     first, second = (run.result for run in runs)
     assert same(first["search"]["ways"][:2], second["search"]["ways"][:2])
-    assert same(first["uneven"], second["uneven"])
+    for name in ("equal blocks", "pull, one by one"):  # who steals from whom is a matter of the wall without pacing
+        assert same(first["uneven"][name], second["uneven"][name])
 
 
 def same(one: Any, other: Any) -> bool:

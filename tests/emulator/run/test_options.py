@@ -33,11 +33,11 @@ def one_line(done):
 
 def test_starts_mpirun_itself_and_leaves_a_run_folder(tmp_path):
     copy = tmp_path / "copy.json"
-    done = run("-n", "3", "--out", str(tmp_path / "run"), "--json", str(copy), "--sizes", "8:32")
+    done = run("-n", "2", "--out", str(tmp_path / "run"), "--json", str(copy), "--sizes", "8:32")
     assert done.returncode == 0, done.stderr
-    assert "3 ranks, sizes [8, 16, 32]" in done.stdout
+    assert "2 ranks, sizes [8, 16, 32]" in done.stdout
     result = results.load(tmp_path / "run")
-    assert result["environment"]["ranks"] == 3
+    assert result["environment"]["ranks"] == 2
     assert result["clock"] == "wall"
     assert result["command"][:3] == ["python", "-m", "tests.emulator.tiny"]
     assert (
@@ -62,12 +62,12 @@ def test_runs_inside_mpirun_too(tmp_path):
     ],
 )
 def test_each_bad_end_is_one_line_and_a_status(tmp_path, end, status, words):
-    done = run("-n", "3", "--out", str(tmp_path), "--end", end)
+    done = run("-n", "2", "--out", str(tmp_path), "--end", end)
     assert (done.returncode, one_line(done)) == (status, words)
 
 
 def test_a_crash_on_one_rank_shows_its_traceback_and_ends_the_job(tmp_path):
-    done = run("-n", "3", "--out", str(tmp_path), "--end", "one crashes")
+    done = run("-n", "2", "--out", str(tmp_path), "--end", "one crashes")
     assert done.returncode == 1
     assert done.stderr.count("RuntimeError: a bug") == 1
 
@@ -137,7 +137,7 @@ def _from_elsewhere():
 
 def test_ctrl_c_ends_the_job_keeps_the_measurements_and_leaves_nothing(tmp_path):
     with subprocess.Popen(
-        [*TINY, "-n", "3", "--out", str(tmp_path), "--end", "interrupt"],
+        [*TINY, "-n", "2", "--out", str(tmp_path), "--end", "interrupt"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=environment(),
         start_new_session=True,
     ) as process:  # fmt: skip
@@ -159,7 +159,7 @@ def test_ctrl_c_ends_the_job_keeps_the_measurements_and_leaves_nothing(tmp_path)
 
 def test_a_reader_that_leaves_costs_nothing(tmp_path):
     with subprocess.Popen(
-        [*TINY, "-n", "3", "--out", str(tmp_path), "--end", "talk"],
+        [*TINY, "-n", "2", "--out", str(tmp_path), "--end", "talk"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT, env=environment(),
     ) as process:  # fmt: skip
         assert process.stdout is not None

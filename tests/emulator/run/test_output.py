@@ -120,8 +120,13 @@ def test_full_standard_output_is_one_line_and_status_1(tmp_path, command):
     assert (done.returncode, one_line(done)[:29]) == (1, "error: cannot write standard ")
 
 
-@pytest.mark.parametrize("command", [[*PYTHON, *one] for one in PRINTERS] + [[*TINY, "--out", "OUT"]], ids=str)
-@pytest.mark.parametrize("streams", [(1,), (0, 1, 2)], ids=str)
+@pytest.mark.parametrize(
+    ("streams", "command"),
+    [((1,), [*PYTHON, *one]) for one in PRINTERS]
+    + [(streams, [*TINY, "--out", "OUT"]) for streams in ((1,), (0, 1, 2))]
+    + [((0, 1, 2), [*PYTHON, *PRINTERS[0]])],
+    ids=str,
+)
 def test_closed_standard_output_is_one_line_and_status_1(tmp_path, command, streams):
     def close():
         for descriptor in streams:

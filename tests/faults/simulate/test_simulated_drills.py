@@ -110,6 +110,12 @@ def test_ranks_without_a_quorum_stop_after_as_many_simulated_seconds_as_they_wer
     assert found.phases["detect"] == pytest.approx(0.2 + finished.spec.costs.detect_s, rel=1e-3)
 
 
+def test_a_fault_that_is_due_after_the_end_of_the_job_does_not_happen_and_keeps_no_job(tmp_path: Path) -> None:
+    (without, _), (late, found) = run(tmp_path / "without"), run(tmp_path / "late", "kill 3 @ time 1 h")
+    assert not found.fired[0]["fired"]
+    assert late.ended == without.ended
+
+
 def test_two_runs_leave_the_same_journals(tmp_path: Path) -> None:
     one, two = (
         run(tmp_path / name, "kill 3 @ step 20", "kill 1 @ recovery", recovery="spare")[0] for name in ("one", "two")

@@ -100,7 +100,7 @@ STEPS: dict[str, Short | By | NotHere] = {
         Short("python -m faults soak --simulate 6 --kills 6 --patterns ring,parameter-server,gossip "
               "--policies restart,continue,replicate --seed 78", other=" by "),
     "python -m faults alarms --detectors runtime,heartbeat,phi --full":
-        Short("python -m faults alarms --detectors runtime --situations kill,late --full",
+        Short("python -m faults alarms -n 3 --detectors runtime --situations kill,late --full",
               other="^(detector|runtime|heartbeat|phi|limits)|^  (hang|compute|crowd|straggler|pause): "),
     "python -m faults trace -n 4 --spares 1 --work '4 s' --mtbf '4 s,2 s,1 s'":
         Short("python -m faults trace -n 3 --spares 1 --policies shrink --work '0.5 s' --mtbf '0.3 s'",
