@@ -132,7 +132,9 @@ class _Buffers:
 
     def __init__(self, comm: MPI.Intracomm, size: int) -> None:
         self.comm = comm
-        self._lengthen(size // ITEM.itemsize)
+        self.send = self.received = self.expected = np.zeros(0, ITEM)
+        if size:
+            self._lengthen(size // ITEM.itemsize)
 
     def _lengthen(self, count: int) -> None:
         p, rank = self.comm.Get_size(), self.comm.Get_rank()
