@@ -79,7 +79,7 @@ class Lockstep:
         self._comms: list[Any] = [None] * self.size
         self._collectives: list[Any] = [None] * self.size
         self._joined = 0
-        self._failure: tuple[int, BaseException] | None = None
+        self._failure: tuple[int, Exception] | None = None
         self._rows: list[array[int]] = []  # of each rank and step, the peer or number awaited and the kind; if recorded
         self._bytes: list[array[int]] = []  # of each rank's sends
         self._receives: list[int] = []  # that each rank has begun
@@ -104,8 +104,11 @@ class Lockstep:
             self._close()
         while self.open:
             engine.sleep()
-        if self._failure is not None and self._failure[0] == place:
-            raise self._failure[1]
+        if self._failure is not None:
+            if self._failure[0] == place:
+                raise self._failure[1]
+            while True:  # as it would for the messages of the rank that has failed
+                engine.sleep()
         if self.complete:
             engine.hold(engine.clock.t)
         elif self._rows:
@@ -220,7 +223,7 @@ class Lockstep:
                             notes[place](begun * _KINDS + WAIT_SEND)
                         if begun is not request:
                             request._current = None
-                except BaseException as error:
+                except Exception as error:
                     self._failure = place, error
                     return False
             if len(left) == len(ranks) and not self._moved:

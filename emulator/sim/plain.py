@@ -263,7 +263,8 @@ class PlainCalls(EmulatedComm):
         engine = self.engine
         if not engine.quick or not (source in self._named or self._plainly(source)) or type(tag) is not int or tag < 0:
             if self.lockstep is not None:
-                return self.lockstep.receive(self._rank, source, Incoming(buf).view)
+                view = buf if type(buf) is MPI.buffer else Incoming(buf).view
+                return self.lockstep.receive(self._rank, source, view)
             return super().Irecv(buf, source, tag)
         engine.idling = False
         if engine.later:

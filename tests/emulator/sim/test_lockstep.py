@@ -137,9 +137,12 @@ def test_the_rank_whose_operation_fails_is_named() -> None:
             return a + b
 
         all_reduce(comm, np.ones(64), op=operation, algorithm="ring")
+        went_on.append(comm.Get_rank())
 
+    went_on: list[int] = []
     with pytest.raises(ValueError, match="no sum") as failed:
         sim.run(program, 8, FLAT)
+    assert went_on == []
     assert "simulated rank 5" in failed.value.__notes__[0]
 
 
