@@ -29,7 +29,7 @@ ITEM = np.dtype(np.float32)
 @demo("ring", needs=2, sizes="8:8M", budget=40, launches=True, simulated_only=("every_rank",))
 @click.option("--algorithm", type=click.Choice([*ALGORITHMS, "auto", "all"]), default="ring", show_default=True,
               help="auto: what all_reduce takes by itself; all: each of them, side by side.")  # fmt: skip
-@click.option("--every-rank", is_flag=True, help="With --simulate: replay no schedule, run every rank.")
+@click.option("--every-rank", is_flag=True, help="With --simulate: no schedule of sampled ranks, run every rank.")
 @click.option("--t-comp", type=TIME, default="100 ms", show_default=True, help="Compute time of a step on one node.")
 def main(run: Run, algorithm: str, every_rank: bool, t_comp: float, alone: bool) -> None:
     """Measure what a message and an all-reduce cost here, and say how many nodes are worth having.
@@ -132,7 +132,9 @@ class _Buffers:
 
     def __init__(self, comm: MPI.Intracomm, size: int) -> None:
         self.comm = comm
-        self._lengthen(size // ITEM.itemsize)
+        self.send = self.received = self.expected = np.zeros(0, ITEM)
+        if size:
+            self._lengthen(size // ITEM.itemsize)
 
     def _lengthen(self, count: int) -> None:
         p, rank = self.comm.Get_size(), self.comm.Get_rank()

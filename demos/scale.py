@@ -54,7 +54,7 @@ Timed = tuple[float, str]
 @click.option("--nodes", type=RANKS, default="2,4,8,16,32,64,128,256,512,1024,2048,4096", show_default=True,
               help=f"The p to simulate, up to {MOST_NODES}.")  # fmt: skip
 @click.option("--live", type=click.IntRange(min=2), default=1024, show_default=True, help="Most ranks that run live.")
-@click.option("--every-rank", is_flag=True, help="Replay no schedule: run every rank.")
+@click.option("--every-rank", is_flag=True, help="No schedule of sampled ranks: run every rank.")
 @click.option("--budget", type=BUDGET, default="60", show_default=True, help="Wall time for all live ranks, "
               "and for each replay.")  # fmt: skip
 def main(

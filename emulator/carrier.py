@@ -94,6 +94,13 @@ class Carrier:
     def advance(self, t: float) -> None:
         """Set this rank's clock to `t` unless it is later, after a wait; without effect on the wall clock."""
 
+    # -- collectives
+
+    def run(self, collective: Any) -> None:
+        """Take this rank through the `steps` of a collective, which yield each request that it must wait for."""
+        for request in collective.steps():
+            request.Wait()
+
     # -- waiting
 
     def wait_until(

@@ -39,11 +39,17 @@ def split(items: Any, parts: int) -> list[Any]:
 
 
 class Blocks(Sequence[Any]):
-    """What `split` gives; each block is made when it is asked for, so that many of them take no memory."""
+    """What `split` gives; each block is made when it is asked for, so that many of them take no memory.
+
+    Attributes
+    ----------
+    even : all are of the same size
+    """
 
     def __init__(self, items: Any, parts: int) -> None:
         self._items, self._parts = items, parts
         self._quotient, self._longer = divmod(len(items), parts)
+        self.even = not self._longer
 
     def __len__(self) -> int:
         return self._parts

@@ -73,16 +73,15 @@ class Instruments(MutableSequence[Instrument]):
     phase, sent, arrived, completed, waited, fault : the methods to call at each event
     """
 
-    phase: tuple[Callable[..., None], ...]
-    sent: tuple[Callable[..., None], ...]
-    arrived: tuple[Callable[..., None], ...]
-    completed: tuple[Callable[..., None], ...]
-    waited: tuple[Callable[..., None], ...]
-    fault: tuple[Callable[..., None], ...]
+    phase: tuple[Callable[..., None], ...] = ()
+    sent: tuple[Callable[..., None], ...] = ()
+    arrived: tuple[Callable[..., None], ...] = ()
+    completed: tuple[Callable[..., None], ...] = ()
+    waited: tuple[Callable[..., None], ...] = ()
+    fault: tuple[Callable[..., None], ...] = ()
 
     def __init__(self) -> None:
         self._all: list[Instrument] = []
-        self._find_hearers()
 
     def _find_hearers(self) -> None:
         for event in ("phase", "sent", "arrived", "completed", "waited", "fault"):

@@ -280,6 +280,11 @@ class Matcher:
                 if not self._unexpected:
                     self._earliest.clear()
 
+    @property
+    def idle(self) -> bool:
+        """Whether no receive is posted, and no message waits for one."""
+        return not self._posted and not self._unexpected
+
     def unexpected(self) -> list[Arrival]:
         """List the messages that no receive has taken."""
         return [message for by_tag in self._unexpected.values() for waiting in by_tag.values() for message in waiting]

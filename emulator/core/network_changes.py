@@ -6,7 +6,7 @@ it at its own step, and its effect is a function of emulated time alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from emulator.core.cards import Port
@@ -90,10 +90,10 @@ class NetworkState:
     ----------
     routes, clock, card : the rank's routes, its clock, and the receiving side of its host's card
     resend : sends what a cut has held back; takes destination, context, tag, payload, size and synchronous request
-    members : rank of the engine of each rank that a cut can name
 
     Attributes
     ----------
+    members : rank of the engine of each rank that a cut can name
     on_cut : called with the ranks that a cut takes from this one, and its windows (from, until); None: nothing is
     """
 
@@ -102,7 +102,8 @@ class NetworkState:
     def __init__(
         self, routes: Routes, clock: Clock, card: Port, resend: Callable[..., None], members: Sequence[int]
     ) -> None:
-        self._routes, self._clock, self._card, self._resend, self._members = routes, clock, card, resend, members
+        self._routes, self._clock, self._card, self._resend = routes, clock, card, resend
+        self.members: Sequence[int] | Mapping[int, int] = members
         self._host = routes.network.hosts[routes.host]
 
     def _across(self, left: Iterable[int], right: Iterable[int]) -> set[int]:
@@ -110,7 +111,7 @@ class NetworkState:
         sides = set(left), set(right)
         if sides[0] & sides[1]:
             raise UsageError(f"a cut needs two sets without a common rank, both have {sorted(sides[0] & sides[1])}")
-        here, members = self._routes.rank, self._members
+        here, members = self._routes.rank, self.members
         mine = [others for these, others in (sides, sides[::-1]) if here in (members[rank] for rank in these)]
         return mine[0] if mine else set()
 
@@ -128,7 +129,7 @@ class NetworkState:
         """
         others, end = self._across(left, right), float("inf") if until is None else until
         for rank in others:
-            change = _change(self._routes[self._members[rank]])
+            change = _change(self._routes[self.members[rank]])
             change.open_at, change.lost = end, lost
         self._tell(others, [(self._clock.t, end)])
 
@@ -136,7 +137,7 @@ class NetworkState:
         """Cut the network between two sets of ranks in windows (from, until) of emulated time, later ones included."""
         others, windows = self._across(left, right), list(windows)
         for rank in others:
-            _change(self._routes[self._members[rank]]).windows += windows
+            _change(self._routes[self.members[rank]]).windows += windows
         self._tell(others, windows)
 
     def heal(self) -> None:

@@ -108,6 +108,11 @@ class Routes(dict[int, Route]):
         for route in self.values():
             change(route)
 
+    @property
+    def changed(self) -> bool:
+        """Whether a fault has changed a way from this rank."""
+        return bool(self._changes) or any(route.change is not None for route in self.values())
+
     def restore(self) -> None:
         """Undo every change."""
         self._changes.clear()

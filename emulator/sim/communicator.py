@@ -12,6 +12,7 @@ from emulator import carrier
 from emulator.comm.carrier import EmulatedCarrier
 from emulator.comm.members import Members
 from emulator.core.instruments import Wait
+from emulator.sim import lockstep
 from emulator.sim.connection import meet
 from emulator.sim.engine import SimulatedEngine
 from emulator.sim.plain import PlainCalls
@@ -33,6 +34,10 @@ class SimulatedCarrier(EmulatedCarrier):
     def advance(self, t: float) -> None:
         super().advance(t)
         self.comm.engine.hold(t)
+
+    def run(self, collective: Any) -> None:
+        if not lockstep.applies(self.comm, collective) or not lockstep.run(self.comm, collective):
+            super().run(collective)
 
     def wait_until(
         self,

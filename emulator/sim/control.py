@@ -92,12 +92,14 @@ class Shared:
     Attributes
     ----------
     revoked : ranks of the engine on which it is revoked
+    lockstep : the collective that ranks are beginning at this instant, see `emulator.sim.lockstep`
     """
 
     def __init__(self, ranks: Sequence[int], members: Members | None = None) -> None:
         self.ranks = ranks
         self.members = Members(ranks) if members is None else members
         self.under_way: dict[Any, Any] = {}
+        self.lockstep: Any = None
         self.revoked: set[int] = set()
 
 

@@ -74,6 +74,7 @@ class Loop:
     ----------
     now : simulated time in seconds of the rank that is running
     running : that rank
+    pending : calls that are still to be made, without those in the background
     calling : a function of `call_at` is being called, which no rank can wait in
     """
 
@@ -81,7 +82,7 @@ class Loop:
         self.now = 0.0
         self.running: Sleeper | None = None
         self.calling = False
-        self._calls = self._pending = 0
+        self._calls = self.pending = 0
         self._sleepers: Sequence[Sleeper] = ()
         self._times: list[float] = []  # a heap of the keys of `_turns`
         self._turns: dict[float, list[_Turn]] = {}
@@ -187,7 +188,7 @@ class Loop:
         The call, for `cancel`.
         """
         self._calls += 1
-        self._pending += not background
+        self.pending += not background
         call = _Call(_FIRST, self._calls, act, background)
         self._schedule(call, max(time, self.now))
         return call
@@ -196,12 +197,17 @@ class Loop:
         """Drop a call of `call_at`, unless it has been made."""
         if call.entry:
             call.entry = 0
-            self._pending -= not call.background
+            self.pending -= not call.background
 
     def call_after(self, time: float, by: int, act: Callable[[], None]) -> None:
         """Call a function at simulated time `time`, behind the ranks that go on then; several in the order of `by`."""
-        self._pending += 1
+        self.pending += 1
         self._schedule(_Call(_LAST, by, act, background=False), time)
+
+    def call_last(self, act: Callable[[], None]) -> None:
+        """Call a function behind all that goes on now."""
+        self._calls += 1
+        self.call_after(self.now, _LAST + self._calls, act)
 
     def stop(self, error: BaseException) -> None:
         """End the simulation: `run` closes all ranks and raises the error."""
@@ -278,7 +284,7 @@ class Loop:
             sleeper.entry = 0
             if sleeper.background and self._idle():
                 return
-            self._pending -= not sleeper.background
+            self.pending -= not sleeper.background
         self.now = time
         self.running, self.calling = None, True
         try:
@@ -291,7 +297,7 @@ class Loop:
 
     def _idle(self) -> bool:
         """Whether all ranks have ended, are dead or stopped, or wait for something that no time brings."""
-        return not self._pending and all(
+        return not self.pending and all(
             one.killed or one.held or one.thread.dead or (one.sleeping and one.wake_at == math.inf)  # type: ignore[union-attr]
             for one in self._sleepers
         )

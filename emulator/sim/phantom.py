@@ -117,6 +117,11 @@ def ignore(a: Any, b: Any, out: Any) -> None:
     """Reduce nothing: the operation to apply to phantoms."""
 
 
+def in_use() -> bool:
+    """Tell whether the program has made phantoms."""
+    return _range is not None
+
+
 def holds(payload: Any) -> bool:
     """Tell whether a payload is a phantom's memory."""
     return _range is not None and type(payload) is not bytes and _begin <= MPI.Get_address(payload) < _end

@@ -206,9 +206,14 @@ class PlainCalls(EmulatedComm):
     """The calls of `emulator.sim.communicator.SimulatedComm` that begin plain messages.
 
     A rank that a call names is looked up among those that have been named before, which spares all checks of it.
+
+    Attributes
+    ----------
+    lockstep : what makes the steps of a collective that is running together with the other ranks
     """
 
     engine: Any
+    lockstep: Any = None
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         self._named: dict[int, int] = {}
@@ -227,6 +232,8 @@ class PlainCalls(EmulatedComm):
             sync or not engine.quick or not (dest in self._named or self._plainly(dest))
             or type(tag) is not int or tag < 0
         ):  # fmt: skip
+            if self.lockstep is not None:
+                return self.lockstep.send(self._rank, payload, dest)
             return super()._send(payload, dest, tag, sync)
         request = EagerSend()
         request.comm, request.active = self, True
@@ -237,6 +244,8 @@ class PlainCalls(EmulatedComm):
     def _receive_from(self, origin: int | None, tag: int, into: Incoming | None) -> EmulatedRequest:
         engine = self.engine
         if origin is None or into is None or not engine.quick:
+            if self.lockstep is not None and origin is not None and into is not None:
+                return self.lockstep.receive(self._rank, self.rank_of(origin), into.view)
             return super()._receive_from(origin, tag, into)
         request = PlainReceive().begin(self, origin, tag, into)
         engine.matchers[self.context].post(request, engine.loop.now)
@@ -244,6 +253,8 @@ class PlainCalls(EmulatedComm):
 
     def Isend(self, buf: Any, dest: int, tag: int = 0) -> MPI.Request:
         if dest not in self._named or not self.engine.quick:
+            if self.lockstep is not None:
+                return self.lockstep.send(self._rank, outgoing(buf), dest)
             return super().Isend(buf, dest, tag)
         self.engine.idling = False
         return self._send(outgoing(buf), dest, tag)
@@ -251,6 +262,9 @@ class PlainCalls(EmulatedComm):
     def Irecv(self, buf: Any, source: int = _ANY, tag: int = _ANY_TAG) -> MPI.Request:
         engine = self.engine
         if not engine.quick or not (source in self._named or self._plainly(source)) or type(tag) is not int or tag < 0:
+            if self.lockstep is not None:
+                view = buf if type(buf) is MPI.buffer else Incoming(buf).view
+                return self.lockstep.receive(self._rank, source, view)
             return super().Irecv(buf, source, tag)
         engine.idling = False
         if engine.later:

@@ -10,7 +10,7 @@ sizes follow no such rule. That is evidence from samples, not proof.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
 import numpy as np
@@ -143,25 +143,51 @@ def folded(make: Make, ranks: int) -> list[Step]:
             raise NoReplay("ranks send blocks of different sizes: run every rank")
         samples = list(range(ranks))
         found = _recorded(make, samples, ranks)
-    first, sizes = found[0], np.array([one[:, 2] for one in found])
-    alike = (sizes == sizes[0]).all(axis=0).tolist()
-    peers = np.array([one[:, 1] for one in found])
-    own = np.array(samples)[:, None]
-    shifts, masks = (peers - own) % ranks, peers ^ own
-    waits = first[:, 0] > RECEIVE
-    if (peers[:, waits] != peers[0, waits]).any():
-        raise NoReplay("ranks wait in different orders: run every rank")
-    by_shift, by_mask = (shifts == shifts[0]).all(axis=0), (masks == masks[0]).all(axis=0)
-    if ranks & (ranks - 1):
-        by_mask[:] = False  # a mask leads out of the ranks
+    sizes = np.array([one[:, 2] for one in found])
+    steps = common([(rank, one[:, 0], one[:, 1]) for rank, one in zip(samples, found, strict=True)], ranks)
+    if round_trip is None:
+        return list(zip(*steps, by_rank(sizes), strict=True))
+    return list(zip(*steps, _travelling(round_trip, found[0][:, 0] == SEND), strict=True))
+
+
+def common(
+    schedules: Iterable[tuple[int, NDArray[Any], NDArray[Any]]], ranks: int
+) -> tuple[list[int], list[int], list[bool]]:
+    """Give each step of all schedules: its kind, its shift or mask or number, and whether it is a mask.
+
+    Parameters
+    ----------
+    schedules : a rank, the kinds of its steps, and the peer or the number of what is awaited of each
+
+    Raises
+    ------
+    NoReplay
+        The schedules differ in more than their ranks' peers.
+    """
+    first: Any = None
+    for rank, kinds, peers in schedules:
+        if first is None:
+            first, waits, numbers = kinds, kinds > RECEIVE, peers
+            shift, mask = (peers - rank) % ranks, peers ^ rank
+            by_shift = np.ones(len(kinds), bool)
+            by_mask = np.full(len(kinds), not ranks & (ranks - 1))  # otherwise a mask leads out of the ranks
+        elif kinds.shape != first.shape or (kinds != first).any():
+            raise NoReplay("ranks do different steps: run every rank")
+        elif (peers[waits] != numbers[waits]).any():
+            raise NoReplay("ranks wait in different orders: run every rank")
+        else:
+            by_shift &= (peers - rank) % ranks == shift
+            by_mask &= (peers ^ rank) == mask
     if not (waits | by_shift | by_mask).all():
         raise NoReplay("peers are no shift or mask of the rank: run every rank")
-    numbers = np.where(waits, peers[0], np.where(by_shift, shifts[0], masks[0]))
-    if round_trip is None:
-        told: list[Any] = [int(sizes[0, i]) if same else sizes[:, i] for i, same in enumerate(alike)]
-    else:
-        told = [*_travelling(round_trip, first[:, 0] == SEND)]
-    return list(zip(first[:, 0].tolist(), numbers.tolist(), (~by_shift).tolist(), told, strict=True))
+    chosen = np.where(waits, numbers, np.where(by_shift, shift, mask))
+    return first.tolist(), chosen.tolist(), (~(by_shift | waits)).tolist()
+
+
+def by_rank(sizes: NDArray[np.int64]) -> list[Any]:
+    """Give the bytes of each step, of a table by rank and step: a number where they are the same on all ranks."""
+    alike = (sizes == sizes[0]).all(axis=0).tolist()
+    return [int(sizes[0, i]) if same else sizes[:, i] for i, same in enumerate(alike)]
 
 
 def _round_trip(found: list[NDArray[np.int64]], samples: list[int], ranks: int) -> NDArray[np.int64] | None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from emulator.network import Network
 from emulator.network.topology import Flat
-from emulator.sim.recording import RECEIVE, SEND, WAIT_SEND, Make, NoReplay, folded, needed
+from emulator.sim.recording import RECEIVE, SEND, WAIT_SEND, Make, NoReplay, Step, folded, needed
 
 _Floats = NDArray[np.float64]
 
@@ -53,10 +53,31 @@ def replay(make: Make, ranks: int, network: Network, clocks: _Floats | None = No
     network = network.sized(ranks)
     if ranks < 2:
         return Replayed(np.zeros(ranks) if clocks is None else clocks.copy(), 0)
-    _check(network)
-    steps = needed(folded(make, ranks))
-    same = clocks is None and all(isinstance(size, int) for *_, size in steps)
-    state = _State(network, clocks, {number for kind, number, *_ in steps if kind == WAIT_SEND}, same)
+    check(network)
+    state = play(needed(folded(make, ranks)), ranks, network, clocks)
+    return Replayed(np.broadcast_to(state.t, ranks), ranks * state.sent)
+
+
+def play(
+    steps: list[Step], ranks: int, network: Network, clocks: _Floats | None = None, cards: _Floats | None = None
+) -> State:
+    """Take all ranks through the steps of a schedule, each on a host of its own.
+
+    Parameters
+    ----------
+    clocks : as for `replay`
+    cards : by rank, when its card is free to send, free to receive, and when the first byte of the message came that it
+        received last, shape (3, ranks); absent: cards have not been used
+
+    Raises
+    ------
+    NoReplay
+        See `replay`.
+    """
+    same = all(isinstance(size, int) for *_, size in steps)
+    if clocks is not None:
+        same = same and all((one == one[0]).all() for one in (clocks, *(() if cards is None else cards)))
+    state = State(network, ranks, clocks, cards, {number for kind, number, *_ in steps if kind == WAIT_SEND}, same)
     for kind, number, xor, size in steps:
         if kind == SEND:
             state.send(number, xor, size)
@@ -66,10 +87,10 @@ def replay(make: Make, ranks: int, network: Network, clocks: _Floats | None = No
             np.maximum(state.t, state.ends.pop(number), out=state.t)
         else:
             state.wait(number)
-    return Replayed(np.broadcast_to(state.t, ranks), ranks * state.sent)
+    return state
 
 
-def _check(network: Network) -> None:
+def check(network: Network) -> None:
     """Refuse a network on which a message's time is more than that of its path and of two cards."""
     plan = network.plan
     if plan.jitter is not None or plan.loss is not None:
@@ -98,7 +119,7 @@ class _Ways:
     links: list[tuple[NDArray[np.int64], NDArray[np.int64], _Floats]]
 
 
-class _Roads:
+class Roads:
     """The ways of every shift and mask, each laid when it is first used; refuses what two pairs of ranks share."""
 
     def __init__(self, network: Network) -> None:
@@ -155,22 +176,28 @@ class _Roads:
             yield np.array(users), np.array(found), np.array([self.network.links[link].beta for link in found])
 
 
-class _State:
+class State:
     """Clocks and cards of all ranks, as arrays: of one element where all ranks do the `same` at the same times.
 
     Attributes
     ----------
     t : clock of each rank
+    egress, ingress : when each rank's card is free to send, and to receive
+    latest : when the first byte of the message came that each card received last
     sent : sends of each rank so far
     ends : when the last byte of a send has left, by the number of the send, of those that are waited for
     """
 
-    def __init__(self, network: Network, clocks: _Floats | None, awaited: set[int], same: bool) -> None:
-        self.size, self._roads = network.ranks, _Roads(network)
-        p = 1 if same and self._roads.alike else self.size
+    def __init__(
+        self, network: Network, ranks: int, clocks: _Floats | None, cards: _Floats | None, awaited: set[int],
+        same: bool,
+    ) -> None:  # fmt: skip
+        self.size, self._roads = ranks, Roads(network)
+        p = 1 if same and self._roads.alike else ranks
         self.ranks = np.arange(p)
-        self.t: _Floats = np.zeros(p) if clocks is None else np.array(clocks, dtype=float)
-        self.egress, self.ingress, self.latest = np.zeros(p), np.zeros(p), np.full(p, -np.inf)
+        self.t: _Floats = np.zeros(p) if clocks is None else np.array(clocks[:p], dtype=float)
+        unused = np.array([[0.0], [0.0], [-np.inf]]).repeat(p, axis=1)
+        self.egress, self.ingress, self.latest = unused if cards is None else cards[:, :p]
         self.links = np.zeros(len(network.links))  # when each is free
         self.source: Any = None  # of the message that each card served last, as a shift or a mask
         self.sent, self._waited_for = 0, awaited

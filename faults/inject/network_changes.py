@@ -7,7 +7,7 @@ itself, and one with a factor N cuts and heals N times within its duration (flap
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from mpi4py import MPI
@@ -78,6 +78,7 @@ class NetworkFaults:
     def __init__(self, comm: Any, stop: Handler) -> None:
         self._stop = stop
         self._comm, self._state = comm, comm.network_state
+        self._holders: Mapping[int, int] = dict(enumerate(comm.members))
         self._ends: list[tuple[float, Callable[[], None]]] = []  # when a change is over, and what undoes it
 
     def handlers(self) -> dict[str, Handler]:
@@ -95,12 +96,17 @@ class NetworkFaults:
             self._ends.remove(end)
             end[1]()
 
+    def placed(self, holders: Mapping[int, int]) -> None:
+        """Note which rank of the network holds each place, by which faults name ranks: cuts go between the holders."""
+        self._state.members = self._holders = holders
+
     def _cut(self, event: Event) -> None:
+        sides = [[place for place in side if place in self._holders] for side in (event.side, event.others)]
         begin, duration = self.now(), event.duration_s or 0.0
         times = int(event.factor or 1)
         half = duration / (2 * times - 1)  # cut, whole, cut, ..., cut
         windows = [(begin + 2 * k * half, begin + (2 * k + 1) * half) for k in range(times)]
-        self._state.cut_at(event.side, event.others, windows)
+        self._state.cut_at(*sides, windows)
 
     def _lose(self, event: Event) -> None:
         factor = float(event.factor or 0.0)

@@ -107,6 +107,9 @@ class JobProcesses:
         beside = TagRanges(comm_beside)
         self.comm = SurvivorComm(work_comm, self.placement.at_work, note, beside)
         self._retired.append(self.comm)
+        if self._drill.network_faults is not None:
+            members = self.group.work_comm.members  # type: ignore[attr-defined]
+            self._drill.network_faults.placed({p: members[one] for p, one in self.placement.places.items()})
         self._drill.waits_for(NO_RANK)  # the error that ended a wait left its note
         self._drill.placed(self.place if self.place is not None else -1)
 

@@ -57,12 +57,17 @@ class PersistentCollective:
     """Free the collective when its run is complete."""
     keeps = True
     """The persistent requests live until the collective is freed."""
+    uniform: Hashable = None
+    """Ranks whose collectives of a class and tag agree in this take the same steps; None: they may not."""
+    schedule: Any = None
+    """What a simulation has recorded of it."""
 
     def __init__(self, comm: MPI.Intracomm, tag: int = TAG) -> None:
         self.comm = comm
         self.rank, self.size = comm.Get_rank(), comm.Get_size()
         self.tag = tag
-        self.phase = carrier.of(comm).phase
+        self._carrier = carrier.of(comm)
+        self.phase = self._carrier.phase
         self._requests: list[MPI.Prequest] = []
         self._walk: Iterator[Request] | None = None
         self.waiting: Request | None = None
@@ -95,8 +100,7 @@ class PersistentCollective:
 
     def run(self) -> None:
         """Run to the end."""
-        for request in self.steps():
-            request.Wait()
+        self._carrier.run(self)
 
     def start(self) -> PersistentCollective:
         """Begin, go as far as is possible without waiting, and return the object itself as the handle."""

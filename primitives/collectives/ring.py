@@ -153,8 +153,10 @@ class _Phase(PersistentCollective):
         At most `ahead` receives are posted. The send that began half as many hops ago is complete before another is.
         """
         self.phase(self.name)
-        if not self.keeps:
-            yield from self._make()
+        return self._walk_kept() if self.keeps else self._make()
+
+    def _walk_kept(self) -> Iterator[Request]:
+        """One run of the requests that are kept."""
         for start in self._starts:
             start()
         for receive, operands, onward, post, sent in self._kept:
@@ -209,10 +211,12 @@ class ReduceScatter(_Phase):
         blocks, segments, count = self._blocks, self.segments, self.count
         first = split(blocks[self.left], segments)  # block r-1 is the one that this rank sends on its way
         addends, again = tee(_pieces(blocks, self._arriving(), segments))
-        fitting = (
-            place if place.size == like.size else place[: like.size]
-            for place, like in zip(cycle(self._places), again, strict=False)
-        )
+        fitting: Iterator[Array] = islice(cycle(self._places), self.count)
+        if not (isinstance(blocks, Blocks) and blocks.even and segments == 1):
+            fitting = (
+                place if place.size == like.size else place[: like.size]
+                for place, like in zip(fitting, again, strict=False)
+            )
         theirs, received, sums = tee(fitting, 3)
         sums, ours = tee(islice(chain(islice(sums, max(0, count - segments)), split(self.own, segments)), count))
         return theirs, islice(chain(first, ours), count), zip(addends, received, sums, strict=True)
@@ -263,6 +267,7 @@ class AllReduce(Reduction):
         super().__init__(comm, send, recv, op, tag)
         given, taken = Blocks(send, self.size), Blocks(recv, self.size)
         segments = segments_of(comm, taken[0].nbytes, segment)
+        self.uniform = send.nbytes, segments
         self._phases = (
             ReduceScatter(comm, given, taken[self.rank], op, segments, tag),
             AllGather(comm, taken, segments, tag),

@@ -95,6 +95,14 @@ def test_a_rank_that_stands_still_while_others_accept_is_named(tmp_path: Path) -
         assert words in found.reason
 
 
+@pytest.mark.parametrize("policy", ["spare", "respawn"])
+def test_a_cut_takes_the_rank_that_holds_the_place_by_then(tmp_path: Path, policy: str) -> None:
+    lines = ["kill 3 @ step 10", "cut 3|0-2,4-5 @ step 37 for 50 ms"]
+    whole, cut = (run(tmp_path / f"{n}", *lines[:n], recovery=policy, net="10gbe") for n in (1, 2))
+    assert cut[1].recovered, f"{cut[1].phase}: {cut[1].reason}"
+    assert cut[1].seconds - whole[1].seconds == pytest.approx(0.05, rel=0.05)
+
+
 def test_ranks_without_a_quorum_stop_after_as_many_simulated_seconds_as_they_were_given(tmp_path: Path) -> None:
     finished, found = run(tmp_path / "job", "cut 0-2|3-5 @ step 10 for 2s", net="10gbe", quorum_s=0.2)
     assert found.recovered, f"{found.phase}: {found.reason}"
