@@ -22,14 +22,16 @@ def view(result: Mapping[str, Any]) -> Iterator[Item]:
     ``endings`` is ``[{"text", "failed", "times", "first"}]``, `first` the first seed that led there.
     """
     total, rows = _total(result), result["endings"]
-    short = "" if total == result["asked"] else f" of {result['asked']:,}, --budget or Ctrl-C ended the search"
+    orders = f"{total:,} orders of the messages"
+    if total < result["asked"]:
+        orders = f"{total:,} of {result['asked']:,} orders of the messages: --budget or Ctrl-C ended the search"
     columns = [
         Column("how it ended", lambda row: _short(row["text"]), left=True),
         Column("orders", "times", formats.count),
         Column("share", lambda row: row["times"] / total, formats.percent),
         Column("seed", "first"),
     ]
-    yield Table.of(f"{total:,} orders of the messages{short}", columns, rows,
+    yield Table.of(orders, columns, rows,
                    tones=["bad" if row["failed"] else "" for row in rows],
                    key=range(min(len(rows), _SHOWN)))  # fmt: skip
     yield Verdict(not rows[0]["failed"], _summary(result))
