@@ -14,7 +14,8 @@ two. When the same collective objects run again their schedule is known. Where r
 replay would not be exact, every rank makes its recorded steps in the event loop, with phantoms: payloads are there.
 
 So do collectives that say what makes all ranks do the same (`uniform`), of ranks whose messages are plain
-(`emulator.sim.plain`), on a network without shared links or hosts. Ranks wait for each other for one latency alpha of
+(`emulator.sim.plain`), on a network without shared links or hosts. An operation of the program's own may look at the
+clock, compute for some time or send messages, so that it is applied in the event loop alone. Ranks wait for each other for one latency alpha of
 the network and no longer: no message of a rank that has begun reaches another one before, so that nothing is lost if
 they do not come together after all. Some come later, other messages are under way, an instrument listens, ranks may
 die, a program has modules of its own on each rank: then each rank goes its way through the event loop, from the instant
@@ -50,9 +51,19 @@ def applies(comm: Any, collective: Any) -> bool:
     engine = comm.engine
     return (
         collective.uniform is not None and collective.comm is comm and comm._size >= LEAST
+        and (collective.foreign is None or collective.foreign is phantom.ignore)
         and collective.schedule is not _ALONE and engine.quick and not engine.mortal and not engine.instruments
-        and greenlet.gettrace() is None
+        and engine.clock.t >= engine.loop.now and greenlet.gettrace() is None and _suits(engine.network)
     )  # fmt: skip
+
+
+def _suits(network: Network) -> bool:
+    """Whether no message there can meet one of another pair of ranks; only then may ranks wait for each other first."""
+    try:
+        check(network)
+    except NoReplay:
+        return False
+    return not network.links and len(network.hosts) == network.ranks
 
 
 def run(comm: Any, collective: Any) -> bool:
@@ -79,11 +90,12 @@ class Lockstep:
         self._comms: list[Any] = [None] * self.size
         self._collectives: list[Any] = [None] * self.size
         self._joined = 0
-        self._failure: tuple[int, Exception] | None = None
-        self._rows: list[array[int]] = []  # of each rank and step, the peer or number awaited and the kind; if recorded
+        self._failures: dict[int, Exception] = {}
+        self._handling: list[dict[str, str]] = []  # of floating-point errors, which each rank chooses
+        self._rows: list[array[int]] = []  # of each rank and step, the peer or number awaited and the kind
         self._bytes: list[array[int]] = []  # of each rank's sends
         self._receives: list[int] = []  # that each rank has begun
-        self._phantoms, self._moved = phantom.in_use(), False
+        self._phantoms = False
         # By receiver and sender: receives that wait for their message, or payloads that wait for their receive.
         self._inboxes: list[dict[int, deque[Any]]] = [{} for _ in range(self.size)]
 
@@ -91,6 +103,7 @@ class Lockstep:
         """See `run`."""
         engine, place = comm.engine, comm._rank
         self._comms[place], self._collectives[place] = comm, collective
+        self._handling.append(np.geterr())
         self._joined += 1
         if self._joined == 1:
             loop, patience = engine.loop, _latency(engine.network)
@@ -104,15 +117,12 @@ class Lockstep:
             self._close()
         while self.open:
             engine.sleep()
-        if self._failure is not None:
-            if self._failure[0] == place:
-                raise self._failure[1]
-            while True:  # as it would for the messages of the rank that has failed
-                engine.sleep()
         if self.complete:
             engine.hold(engine.clock.t)
         elif self._rows:
             self._follow(place)
+            if place in self._failures:
+                raise self._failures[place]
             return True
         return self.complete
 
@@ -134,7 +144,7 @@ class Lockstep:
         engine, network = first.engine, first.engine.network
         if len({(type(one), one.tag, one.uniform) for one in self._collectives}) > 1 or engine.loop.pending > 1:
             return False
-        if network.links or len(network.hosts) != network.ranks:
+        if any(one != self._handling[0] for one in self._handling):
             return False
         if not Roads(network).alike and tuple(first.members) != tuple(range(network.ranks)):
             return False
@@ -153,23 +163,22 @@ class Lockstep:
         if any(one.schedule is not known for one in self._collectives):
             known = None
         try:
-            check(self._comms[0].engine.network)
             state = None if known is None else self._times(known)
         except NoReplay:
             return
-        if state is None:
-            self._rows = [array("i") for _ in range(self.size)]
-            self._bytes = [array("q") for _ in range(self.size)]
-            self._receives = [0] * self.size
+        self._phantoms = phantom.in_use()
+        self._rows = [array("i") for _ in range(self.size)]
+        self._bytes = [array("q") for _ in range(self.size)]
+        self._receives = [0] * self.size
         engines = [comm.engine for comm in self._comms]
         for comm in self._comms:
             comm.lockstep, comm.engine.quick = self, False
         try:
-            moved = self._move()
+            self._move()
         finally:
             for comm in self._comms:
                 comm.lockstep, comm.engine.quick = None, True
-        if not moved:
+        if self._failures:
             return
         if known is None:
             known = self._recorded()
@@ -182,18 +191,20 @@ class Lockstep:
             _set_clocks(engines, known, state)
             self.complete = True
 
-    def _move(self) -> bool:
-        """Take every rank through its steps, to its next receive in each round; false if one has failed.
+    def _move(self) -> None:
+        """Take every rank through its steps, to its next receive in each round.
+
+        A rank whose operation fails goes no further, nor do in the end those that wait for its messages.
 
         A send that a rank has begun is its number, a receive is a list of its number and of where it wants its message,
         None when that has come. A persistent request holds what it has begun.
         """
         walks = [collective.steps() for collective in self._collectives]
         awaited: list[Any] = [None] * self.size
-        notes = [one.append for one in self._rows] or None
+        notes = [one.append for one in self._rows]
         left = list(range(self.size))
         while left:
-            ranks, left = left, []
+            ranks, left, moved = left, [], False
             for place in ranks:
                 request = awaited[place]
                 if request is not None:
@@ -206,6 +217,7 @@ class Lockstep:
                         continue
                     else:
                         request._current = None
+                moved = True
                 try:
                     for request in walks[place]:
                         begun = request
@@ -214,32 +226,26 @@ class Lockstep:
                             if begun is None:  # it has been waited for before
                                 continue
                         if type(begun) is list:
-                            if notes is not None:
-                                notes[place](begun[0] * _KINDS + WAIT_RECEIVE)
+                            notes[place](begun[0] * _KINDS + WAIT_RECEIVE)
                             awaited[place] = request
                             left.append(place)
                             break
-                        if notes is not None:
-                            notes[place](begun * _KINDS + WAIT_SEND)
+                        notes[place](begun * _KINDS + WAIT_SEND)
                         if begun is not request:
                             request._current = None
                 except Exception as error:
-                    self._failure = place, error
-                    return False
-            if len(left) == len(ranks) and not self._moved:
+                    self._failures[place] = error
+            if not moved:
+                if self._failures:
+                    return
                 raise RuntimeError(f"ranks {left[:8]} wait for messages that no rank sends in this collective")
-            self._moved = False
-        return True
 
     def send(self, place: int, payload: Any, dest: int) -> int:
         """Send from a rank, in the place of its communicator's own method."""
-        self._moved = True
-        number = 0
-        if self._rows:
-            sizes = self._bytes[place]
-            number = len(sizes)
-            sizes.append(len(payload))
-            self._rows[place].append(dest * _KINDS + SEND)
+        sizes = self._bytes[place]
+        number = len(sizes)
+        sizes.append(len(payload))
+        self._rows[place].append(dest * _KINDS + SEND)
         inbox = self._inboxes[dest]
         waiting = inbox.get(place)
         if waiting is None:
@@ -254,11 +260,9 @@ class Lockstep:
 
     def receive(self, place: int, source: int, view: Any) -> list[Any]:
         """Receive on a rank from another one, in the place of its communicator's own method."""
-        number = 0
-        if self._rows:
-            number = self._receives[place]
-            self._receives[place] = number + 1
-            self._rows[place].append(source * _KINDS + RECEIVE)
+        number = self._receives[place]
+        self._receives[place] = number + 1
+        self._rows[place].append(source * _KINDS + RECEIVE)
         receive = [number, view]
         inbox = self._inboxes[place]
         waiting = inbox.get(source)

@@ -46,6 +46,11 @@ class _Ufunc:
         self.function(a, b, out=out)
 
 
+def of_numpy(apply: object) -> bool:
+    """Tell whether an operation is numpy's, so that to apply it does nothing but to compute."""
+    return isinstance(apply, np.ufunc | _Ufunc)
+
+
 SUM = Operation("sum", np.add)
 PROD = Operation("prod", np.multiply)
 MIN = Operation("min", _Ufunc(np.minimum))

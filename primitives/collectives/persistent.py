@@ -19,6 +19,7 @@ from mpi4py import MPI
 from emulator import carrier
 from emulator.errors import UsageError
 from primitives.buffers import Array, message
+from primitives.collectives.operations import of_numpy
 
 TAG = 20_000
 """Tag of every operation that is complete when its call returns: messages do not overtake, so that one tag serves."""
@@ -59,6 +60,8 @@ class PersistentCollective:
     """The persistent requests live until the collective is freed."""
     uniform: Hashable = None
     """Ranks whose collectives of a class and tag agree in this take the same steps; None: they may not."""
+    foreign: Any = None
+    """The operation that it applies, if that may do more than compute; None: it is numpy's."""
     schedule: Any = None
     """What a simulation has recorded of it."""
 
@@ -168,6 +171,7 @@ class Reduction(PersistentCollective):
     def __init__(self, comm: MPI.Intracomm, send: Array, recv: Array, op: Apply, tag: int = TAG) -> None:
         super().__init__(comm, tag)
         self.send, self.recv, self.op = send, recv, op
+        self.foreign = None if of_numpy(op) else op
 
 
 def wait_all(collectives: Iterable[PersistentCollective]) -> None:

@@ -43,7 +43,7 @@ class Rabenseifner(PowerOfTwo):
         super().__init__(comm, send, recv, op, tag)
         self._halvings: list[tuple[MPI.Prequest, MPI.Prequest, Array, Array, Array]] = []
         self._doublings: list[tuple[MPI.Prequest, MPI.Prequest, MPI.Prequest]] = []
-        self.uniform = send.nbytes
+        self.uniform = send.size, send.dtype
         low, high, source = 0, recv.size, self.begin
         for step in range(self.doublings):
             bit = 1 << step

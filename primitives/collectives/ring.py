@@ -267,7 +267,7 @@ class AllReduce(Reduction):
         super().__init__(comm, send, recv, op, tag)
         given, taken = Blocks(send, self.size), Blocks(recv, self.size)
         segments = segments_of(comm, taken[0].nbytes, segment)
-        self.uniform = send.nbytes, segments
+        self.uniform = send.size, send.dtype, segments
         self._phases = (
             ReduceScatter(comm, given, taken[self.rank], op, segments, tag),
             AllGather(comm, taken, segments, tag),

@@ -11,9 +11,12 @@ import pytest
 import emulator
 from emulator import carrier, sim
 from emulator.carrier import Instrument
+from emulator.network.topology import Racks
 from emulator.sim import lockstep
 from emulator.sim.failures import Failures
 from primitives.collectives.all_reduce import all_reduce, prepare
+from tests.emulator.sim.programs import Program
+from tests.emulator.small_networks import plain
 
 FLAT = "100gbe"
 
@@ -149,3 +152,99 @@ def test_the_rank_whose_operation_fails_is_named() -> None:
 def test_ranks_that_may_die_go_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lockstep, "run", lambda *arguments: pytest.fail("made steps together"))
     sim.run(lambda comm: all_reduce(comm, np.ones(64), algorithm="ring"), 8, FLAT, failures=Failures())
+
+
+def _with_and_without(program: Program, monkeypatch: pytest.MonkeyPatch, network: Any = FLAT) -> list[Any]:
+    """Run a program with the steps made together where they may be, and never; what each run gave or raised."""
+    seen: list[Any] = []
+    for applies in (lockstep.applies, lambda *_: False):
+        monkeypatch.setattr(lockstep, "applies", applies)
+        try:
+            outcome = sim.run(program, 8, network)
+            seen.append((outcome.results, outcome.clocks, outcome.messages))
+        except Exception as error:
+            seen.append((type(error), str(error), getattr(error, "__notes__", None)))
+    return seen
+
+
+def _computing(comm: Any) -> Any:
+    """An operation that takes simulated time, and looks at the clock."""
+    times = []
+
+    def operation(a: Any, b: Any) -> Any:
+        emulator.compute(comm, 1e-6 * a.size)
+        times.append(emulator.now(comm))
+        return a + b
+
+    return all_reduce(comm, np.ones(64), op=operation, algorithm="ring").tolist(), times
+
+
+def _sending(comm: Any) -> Any:
+    """An operation that sends messages of its own."""
+    rank, size, box = comm.Get_rank(), comm.Get_size(), np.empty(1)
+
+    def operation(a: Any, b: Any) -> Any:
+        comm.Sendrecv(np.ones(1), (rank + 1) % size, 5, box, (rank - 1) % size, 5)
+        return a + b
+
+    return all_reduce(comm, np.ones(64), op=operation, algorithm="ring").tolist(), emulator.now(comm)
+
+
+def _overflowing(comm: Any, algorithm: str, runs: int) -> Any:
+    """Two ranks' product overflows in the last run, which they catch; others wait for them for ever."""
+    x = np.ones(64)
+    plan = prepare(comm, x, x, op="prod", algorithm=algorithm)
+    with np.errstate(over="raise"):
+        for _ in range(runs - 1):
+            plan.run()
+        x[:] = 1e200 if comm.Get_rank() in (2, 3) else 1.0
+        emulator.compute(comm, 1e-7 * comm.Get_rank())
+        try:
+            plan.run()
+        except FloatingPointError:
+            comm.Send(np.full(1, emulator.now(comm)), 0, 6)
+
+
+def _refused_everywhere(comm: Any, algorithm: str) -> Any:
+    """An operation that numpy refuses on every rank, which each catches; the next collective works."""
+    with pytest.raises(TypeError):
+        all_reduce(comm, np.ones(10), op=np.bitwise_and, algorithm=algorithm)
+    return all_reduce(comm.Dup(), np.ones(10), algorithm=algorithm).tolist(), emulator.now(comm)
+
+
+def _raising_on_one(comm: Any) -> Any:
+    """One rank alone wants an overflow to raise."""
+    with np.errstate(over="raise" if comm.Get_rank() == 3 else "ignore"):
+        return all_reduce(comm, np.full(64, 1e300), op="prod", algorithm="ring").tolist()
+
+
+def _other_dtypes(comm: Any) -> Any:
+    """As many bytes on each rank, but not in blocks of the same length."""
+    return all_reduce(comm, np.ones(10, np.float32) if comm.Get_rank() % 2 else np.ones(5), algorithm="ring").tolist()
+
+
+def _segments(comm: Any) -> Any:
+    """More segments in flight than there are rounds with a send: the last rounds receive only."""
+    return [
+        (all_reduce(comm, np.arange(float(n)), algorithm="ring", segment=64).tolist(), emulator.now(comm))
+        for n in (100, 1000, 5001)
+    ]
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        _computing, _sending, _raising_on_one, _other_dtypes, _segments,
+        *(partial(_overflowing, algorithm=one, runs=runs) for one in ("ring", "rabenseifner") for runs in (1, 2)),
+        *(partial(_refused_everywhere, algorithm=one) for one in ("ring", "rabenseifner")),
+    ],
+)  # fmt: skip
+def test_what_an_operation_does_is_seen_as_in_the_event_loop(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    together, alone = _with_and_without(program, monkeypatch)
+    assert together == alone
+
+
+def test_on_links_that_hosts_share_no_rank_waits_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lockstep, "run", lambda *_: pytest.fail("waited for others"))
+    network = plain(8, topology=Racks(2, 1.6e-9, 1e-3))
+    sim.run(lambda comm: all_reduce(comm, np.ones(64), algorithm="ring"), 8, network)
