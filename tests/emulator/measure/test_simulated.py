@@ -13,6 +13,7 @@ from demos._lib.timing import phantoms
 from emulator import sim
 from emulator.measure import repetitions, simulated
 from emulator.measure.series import Job, Series, Stop
+from emulator.sim import lockstep
 from primitives.collectives.all_reduce import all_reduce
 
 SIZES = (64, 4096, 1 << 16)
@@ -50,6 +51,11 @@ def test_a_replay_follows_a_live_run_and_gives_its_times(ranks: int) -> None:
 
 def test_a_replay_that_disagrees_with_the_ranks_is_declined() -> None:
     assert [one.wrong for one in series(4, True, 1e-3)] == [0, 0, 0]
+
+
+def test_what_a_replay_is_compared_with_passes_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lockstep, "run", lambda *arguments: pytest.fail("made steps together"))
+    assert series(4, True)[0].wrong == 0
 
 
 def test_many_ranks_do_not_run_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
