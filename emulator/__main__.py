@@ -14,7 +14,7 @@ import click
 from emulator import __version__
 from emulator.run.one_line import LazyGroup
 
-VERBS = ("compare", "doctor", "networks", "pool", "report", "run", "trace")
+VERBS = ("compare", "doctor", "networks", "pool", "report", "run", "search", "trace")
 
 
 @click.group(

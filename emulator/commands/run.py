@@ -38,7 +38,7 @@ _FLAGS = ("--quiet", "--full", "--trace", "--help", "-h")
 _JOINED = re.compile("-n.")  # -n4, an option with its value
 
 
-class _Program(OneLineCommand):
+class ProgramCommand(OneLineCommand):
     """Everything behind ``-m MODULE`` belongs to the program, as with python itself."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -53,7 +53,7 @@ class _Program(OneLineCommand):
 
 
 @click.command(
-    cls=_Program,
+    cls=ProgramCommand,
     context_settings={"allow_interspersed_args": False},
     params=common_options(
         "-n", "net", "pace", "simulate", "compute", "seed", "out", "json", "trace", "trace-limit", "quiet", "full",
@@ -62,12 +62,18 @@ class _Program(OneLineCommand):
         quiet={"help": "Print nothing but what the program prints."},
     ),
 )  # fmt: skip
+@click.option(
+    "--shuffle",
+    type=click.IntRange(min=0),
+    metavar="SEED",
+    help="With --simulate: another order of the messages (see 'python -m emulator search').",
+)
 @click.option("-m", "module", metavar="MODULE", help="Run a module, as python -m does.")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def run(
     launch_ranks: int | None, net: str | None, pace: float | str, simulate: int | None, compute: str, seed: int,
     out: str | None, json: str | None, trace: bool, trace_limit: int | None, quiet: bool, full: bool,
-    module: str | None, arguments: tuple[str, ...],
+    shuffle: int | None, module: str | None, arguments: tuple[str, ...],
 ) -> None:  # fmt: skip
     """Run an mpi4py program, unchanged, over an emulated network: [-m MODULE | SCRIPT.py] [its arguments].
 
@@ -80,7 +86,7 @@ def run(
             "or --trace"
         )
     refuse_idle(net)
-    _check(module, arguments)
+    check(module, arguments)
     if simulate is not None:
         refuse_beside_simulate("launch_ranks", "pace")
         if net is None:
@@ -88,9 +94,13 @@ def run(
         from emulator.commands import simulated
 
         sys.exit(simulated.simulate(
-            module, arguments, simulate, net, compute=compute, seed=seed, out=out, json=json, trace=trace,
-            trace_limit=trace_limit, quiet=quiet, full=full,
+            module, arguments, simulate, net, compute=compute, seed=seed, shuffle=shuffle, out=out, json=json,
+            trace=trace, trace_limit=trace_limit, quiet=quiet, full=full,
         ))  # fmt: skip
+    if shuffle is not None:
+        raise UsageError(
+            f"--shuffle is for simulated ranks, got --shuffle {shuffle} without --simulate: add --simulate P"
+        )
     if not inside():
         if launch_ranks is None:
             raise UsageError("a job needs ranks, got no -n outside of mpirun: add -n 4, or start it with mpirun -n 4")
@@ -134,7 +144,7 @@ def run(
         leave(saver)
 
 
-def _check(module: str | None, arguments: Sequence[str]) -> None:
+def check(module: str | None, arguments: Sequence[str]) -> None:
     """Refuse a program that does not exist."""
     if module is None and not arguments:
         raise UsageError("a program is needed, got none: name a script.py, or a module with -m")

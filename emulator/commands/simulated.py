@@ -23,34 +23,26 @@ from emulator.run.execution import sized
 
 def simulate(
     module: str | None, arguments: Sequence[str], ranks: int, net: str, *, compute: str, seed: int,
-    out: str | None, json: str | None, trace: bool, trace_limit: int | None, quiet: bool, full: bool,
+    shuffle: int | None, out: str | None, json: str | None, trace: bool, trace_limit: int | None, quiet: bool,
+    full: bool,
 ) -> int:  # fmt: skip
     """Run a program on so many simulated ranks, save and print what it took, and return the exit status."""
     network = sized(net, ranks)
-    from mpi4py import MPI
-
-    if not MPI.Is_initialized():
-        MPI.Init()
-    from emulator.comm import algorithms, refused
+    prepare()
     from emulator.commands.ending import save_and_show
+    from emulator.sim.interleavings import shuffled
     from emulator.sim.program import RankFailed
 
-    algorithms.find()
-    refused.refuse_in_program()
-    results.check_writable(json)
+    network = network if shuffle is None else shuffled(network)
     json = None if json is None else os.path.abspath(json)  # the program may change the directory
-    result = results.new(
-        "run", ["python", *mpirun.this_program()], ranks=ranks, hosts=[MPI.Get_processor_name()] * ranks,
-        clock="simulated", network=network.describe(),
-    )  # fmt: skip
-    folder = results.run_folder("run", out).resolve()
+    result, folder = begin("run", ranks, network, out, json)
     traced = _Traced(folder, trace_limit) if trace else None
     began = time.perf_counter()
     try:
-        rows = _rows(module, arguments, ranks, network, seed, compute, traced)
+        rows = _rows(module, arguments, ranks, network, seed, shuffle, compute, traced)
     except RankFailed as failure:
         results.discard(folder)
-        return _status(failure)
+        return status_of(failure)
     except BaseException:
         results.discard(folder)
         raise
@@ -62,6 +54,32 @@ def simulate(
         result, folder, json, f"simulated {result['traffic']['seconds']:.6g} s, wall {wall:.3g} s", quiet, full
     )
     return 0
+
+
+def prepare() -> None:
+    """Let this process simulate ranks: MPI is started, and what is not simulated is refused by name."""
+    from mpi4py import MPI
+
+    from emulator.comm import algorithms, refused
+
+    if not MPI.Is_initialized():
+        MPI.Init()
+    algorithms.find()
+    refused.refuse_in_program()
+
+
+def begin(
+    name: str, ranks: int, network: Network, out: str | None, json: str | None
+) -> tuple[dict[str, Any], Path]:  # fmt: skip
+    """Give the result of a command that simulates a program, without its figures, and the run's folder."""
+    from mpi4py import MPI
+
+    results.check_writable(json)
+    result = results.new(
+        name, ["python", *mpirun.this_program()], ranks=ranks, hosts=[MPI.Get_processor_name()] * ranks,
+        clock="simulated", network=network.describe(),
+    )  # fmt: skip
+    return result, results.run_folder(name, out).resolve()
 
 
 class _Traced:
@@ -91,8 +109,8 @@ class _Traced:
 
 
 def _rows(
-    module: str | None, arguments: Sequence[str], ranks: int, network: Network, seed: int, compute: str,
-    traced: _Traced | None,
+    module: str | None, arguments: Sequence[str], ranks: int, network: Network, seed: int, order: int | None,
+    compute: str, traced: _Traced | None,
 ) -> list[Any]:  # fmt: skip
     """Run the program; gives each rank's traffic and inversions."""
     from emulator.core import traffic
@@ -104,9 +122,9 @@ def _rows(
             traced.end(comm)
         return traffic.of_rank(engine.clock.t, engine.routes), engine.inversions(), engine.exact
 
-    begin = (lambda comm: None) if traced is None else traced.begin
+    first = (lambda comm: None) if traced is None else traced.begin
     return run_program(
-        module, arguments, ranks, network, seed=seed, compute=compute, begin=begin, end=end
+        module, arguments, ranks, network, seed=seed, order=order, compute=compute, begin=first, end=end
     ).results  # fmt: skip
 
 
@@ -122,7 +140,7 @@ def _figures(network: Network, rows: list[Any]) -> dict[str, Any]:
     }
 
 
-def _status(failure: Any) -> int:
+def status_of(failure: Any) -> int:
     """Print why the job has ended, as `emulator.commands.program` does for a rank of MPI; gives the exit status."""
     cause = failure.cause
     if isinstance(cause, SystemExit):

@@ -5,6 +5,7 @@ Nothing here imports ``mpi4py.MPI``: a process that only starts a job never init
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import subprocess
@@ -100,6 +101,7 @@ def find_mpi() -> Mpi:
     return _describe(Path(found))
 
 
+@functools.cache  # a campaign starts hundreds of jobs, and to ask takes 50 ms of CPU
 def _describe(mpirun: Path) -> Mpi:
     try:
         answer = subprocess.run(

@@ -80,6 +80,7 @@ def run_program(
     network: Network,
     *,
     seed: int = 0,
+    order: int | None = None,
     compute: str = "measured",
     begin: Callable[[SimulatedComm], None] = lambda comm: None,
     end: Callable[[SimulatedComm], Any] = lambda comm: None,
@@ -90,6 +91,7 @@ def run_program(
     ----------
     module, arguments : a module's name, or None; and the program's arguments, of which a script is the first
     ranks, network, seed, compute : as of `emulator.sim.run`; the seed is also that of random numbers without one
+    order : the seed of jitter and loss; None: `seed`
     begin, end : called on each rank before and after the program; what `end` gives is the rank's result
 
     Raises
@@ -125,7 +127,7 @@ def run_program(
         return end(comm)
 
     with isolation, watched(isolation), _replaced(isolation):
-        return run(on_rank, ranks, network, seed=seed, compute=compute)
+        return run(on_rank, ranks, network, seed=seed if order is None else order, compute=compute)
 
 
 def _fail(isolation: Isolation, comm: SimulatedComm, error: BaseException) -> None:

@@ -14,7 +14,7 @@ from mpi4py import MPI
 
 Array = np.ndarray[Any, Any]
 
-GROUPS = [1, 2, 3, 5, 7, 8, 13, 16]
+GROUPS = [1, 2, 3, 5, 7, 8, 13]
 DTYPES = ["?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", "g", "F", "D", "G", ">f8"]
 OPERATIONS: dict[str, Callable[[Array, Array], Array]] = {
     "sum": np.add,

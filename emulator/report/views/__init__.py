@@ -20,7 +20,7 @@ _MODULES = {
     name: f"emulator.report.views.{name}:view"
     for name in (
         "ring", "links", "incast", "gossip", "federated", "membership", "parameter_server", "scatter_gather", "compare",
-        "speedup", "run", "design", "scale", "month", "program",
+        "speedup", "run", "design", "scale", "month", "program", "search",
     )
 } | {
     f"cases.{name}": "emulator.report.views.case:view"

@@ -1,6 +1,7 @@
 """The chapters of the cases: every command that runs or drills a case prints what they show below it.
 
-A case prints the same on simulated ranks as on real ones, so its commands run there, but for `ON_REAL_RANKS`.
+What a chapter shows was printed by real ranks (`make docs`), and simulated ones must print the same: its commands run
+there, but for `ON_REAL_RANKS`.
 The other commands are run by `tests.scripts.docs.test_documents`.
 """
 
@@ -29,11 +30,8 @@ from tests.demos.launched import WIDE, same_as_reported
 ROOT = Path(__file__).parents[3]
 CHAPTERS = sorted((ROOT / "docs" / "cases").glob("*.md"))
 CHECKS: dict[str, Callable[[dict[str, Any]], Any]] = {"rag": test_rag.check_run, "agentic": test_agentic.check_run}
-ON_REAL_RANKS = (
-    "mpirun -n 8 python -m demos.cases.federated ",
-    "python -m demos.design drill demos/cases/agentic.toml ",
-)
-"""A sample, and the drill whose policy starts processes, which are not simulated."""
+ON_REAL_RANKS = ("python -m demos.design drill demos/cases/agentic.toml ",)
+"""The drill whose policy starts processes, which are not simulated."""
 RANKS = "8"
 """Of a job whose command names no number."""
 _NUMBER = re.compile(r"[-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]\d+)?")

@@ -86,8 +86,8 @@ def test_a_rank_and_its_buddy_go_back_past_a_damaged_checkpoint(tmp_path, damage
 
 
 @needs_ulfm
-@pytest.mark.parametrize("offset", [300, 3000])
-def test_a_kill_within_a_step_and_its_copy_to_the_buddy(tmp_path, offset: int) -> None:
+@pytest.mark.parametrize(("offset", "carry_out"), [(300, simulated), (3000, simulated), (3000, carry_out)])
+def test_a_kill_within_a_step_and_its_copy_to_the_buddy(tmp_path, offset: int, carry_out) -> None:
     evaluation = carry_out(tmp_path, [f"kill 2 @ step 12 + {offset} us", f"kill 0 @ step 20 + {offset} us"])
     assert evaluation.recovered, f"{evaluation.phase}: {evaluation.reason}"
     assert evaluation.ranks_after == 5

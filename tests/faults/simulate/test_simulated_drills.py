@@ -45,7 +45,9 @@ RECOVERED = [
     ("ring", "respawn", ["kill 3 @ step 20", "kill 1 @ recovery + 140 ms"], 6),  # while the new rank connects
     ("ring", "respawn", ["kill 3 @ step 20", "kill 0 @ recovery + 50 ms"], 6),  # the rank that starts the new one
     ("ring", "respawn", ["hang 2-4 @ time 20 ms", "kill 3 @ time 425 ms"], 6),  # the rank that took the place
+    ("ring", "respawn", ["kill 1 @ step 17", "kill 5 @ phase replay"], 6),  # the new rank meets an error at once
     ("ring", "rejoin", ["kill 3 @ step 20"], 6),
+    ("ring", "rejoin", ["kill 2 @ step 10", "kill 4 @ time 150 ms"], 5),  # while the new rank joins
     ("ring", "rejoin", ["kill 2-3 @ step 10", "kill 0 @ step 11", "kill 1 @ phase restore"], 5),  # no step is left
     ("ring", "restart", ["kill 3 @ step 20"], 6),
     ("parameter-server", "continue", ["kill 3 @ step 20"], 5),

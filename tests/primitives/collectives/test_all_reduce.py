@@ -28,8 +28,9 @@ BEYOND = STAGED_BYTES // 8 + 37
 
 
 @on_simulated_ranks(
-    16, on_mpi={"ranks": 8, "p": [1, 3, 8], "operation": ["sum"]}, p=GROUPS, algorithm=EVERY, operation=list(OPERATIONS)
-)
+    16, on_mpi={"ranks": 8, "p": [1, 3, 8], "operation": ["sum"]}, p=[*GROUPS, 16], algorithm=EVERY,
+    operation=list(OPERATIONS),
+)  # fmt: skip
 def test_exact_results(comm, p, algorithm, operation):
     with group(comm, p) as part:
         for n in sizes(p) if part else []:

@@ -12,9 +12,11 @@ from emulator.errors import UsageError
 from emulator.launch import mpirun
 from emulator.launch.job import start
 
+FORMS = "dynamic", "large", "keyed", "stealing"
+CASES = [(form, [2, 3]) for form in FORMS] + [("dynamic", [1]), ("stealing", [3])]
 
-@pytest.mark.parametrize("victims", [[1], [3], [2, 3]], ids=str)
-@pytest.mark.parametrize("form", ["dynamic", "large", "keyed", "stealing"])
+
+@pytest.mark.parametrize(("form", "victims"), CASES, ids=str)
 def test_killed_workers(form: str, victims: list[int], tmp_path: Path) -> None:
     verdict = tmp_path / "verdict.json"
     program = ["-m", "tests.primitives.scatter_gather_kill", form, str(verdict), *map(str, victims)]

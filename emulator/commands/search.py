@@ -1,0 +1,94 @@
+"""``python -m emulator search``: an mpi4py program in a thousand orders of its messages, on simulated ranks."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+import time
+from typing import Any
+
+import click
+
+from emulator import results
+from emulator.commands.run import ProgramCommand, check
+from emulator.errors import UsageError
+from emulator.run.options import common_options
+
+_ENDED_KINDS = 20  # kinds of endings that are told apart; further ones are counted together
+
+
+@click.command(
+    cls=ProgramCommand,
+    context_settings={"allow_interspersed_args": False},
+    params=common_options(
+        "simulate", "net", "seed", "budget", "out", "json", "quiet", "full",
+        simulate={"required": True, "help": "Simulate P ranks."},
+        net={"default": "10gbe", "help": "Emulated network, see 'python -m emulator networks'."},
+        seed={"help": "Of the first order, and of the program's random numbers."},
+        budget={"default": "60", "help": "Wall time to spend: seconds, or a time with its unit."},
+    ),
+)  # fmt: skip
+@click.option("--orders", type=click.IntRange(min=1), default=1000, show_default=True, help="Orders to try.")
+@click.option("-m", "module", metavar="MODULE", help="Run a module, as python -m does.")
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def search(
+    simulate: int, net: str, seed: int, budget: float, out: str | None, json: str | None, quiet: bool, full: bool,
+    orders: int, module: str | None, arguments: tuple[str, ...],
+) -> None:  # fmt: skip
+    """Run an mpi4py program in many orders of its messages, and tell how it ends: [-m MODULE | SCRIPT.py] [its
+    arguments].
+
+    MPI keeps the order of the messages between two ranks and no other. Each run has an order of its own, drawn by a
+    seed: exceptions, deadlocks and outputs that depend on it are told with a seed that shows them again, by
+    'python -m emulator run --shuffle SEED'. The status is 1 if a run failed.
+    """
+    check(module, arguments)
+    from emulator.commands import simulated
+    from emulator.run.execution import sized
+
+    network = sized(net, simulate)
+    simulated.prepare()
+    from emulator.sim.interleavings import endings
+    from emulator.sim.program import RankFailed
+
+    json = None if json is None else os.path.abspath(json)  # the program may change the directory
+    result, folder = simulated.begin("search", simulate, network, out, json)
+    again = ["--simulate", str(simulate), "--net", net, "--compute", "none", *(["--seed", str(seed)] if seed else [])]
+    program = ["-m", module, *arguments] if module else [*arguments]
+    result |= {"seed": seed, "asked": orders, "again": shlex.join(again), "program": shlex.join(program)}
+    kinds: dict[tuple[str, ...], dict[str, Any]] = {}
+    began = time.monotonic()
+    try:
+        with _progress(quiet, orders) as bar:
+            for order, ending in endings(module, arguments, simulate, network, range(seed, seed + orders), seed=seed):
+                kind = ending.kind if len(kinds) < _ENDED_KINDS else ()
+                row = {"text": ending.text, "failed": ending.failed, "times": 0, "first": order}
+                kinds.setdefault(ending.kind if ending.kind in kinds else kind, row)["times"] += 1
+                bar.advance()
+                if time.monotonic() - began > budget:
+                    break
+    except KeyboardInterrupt:
+        result["interrupted"] = True
+    except RankFailed as failure:  # it does what is not simulated
+        results.discard(folder)
+        sys.exit(simulated.status_of(failure))
+    except BaseException:
+        results.discard(folder)
+        raise
+    if not kinds:
+        results.discard(folder)
+        raise UsageError("no run has ended yet, got an interrupt: give it more time")
+    result |= {"endings": sorted(kinds.values(), key=lambda row: (not row["failed"], -row["times"]))}
+    result["wall"] = time.monotonic() - began
+    from emulator.commands.ending import save_and_show
+
+    save_and_show(result, folder, json, "", quiet, full)
+    sys.exit(130 if "interrupted" in result else int(any(row["failed"] for row in kinds.values())))
+
+
+def _progress(quiet: bool, orders: int) -> Any:
+    """Progress on the terminal itself, as what the program prints meanwhile is kept from it."""
+    from emulator.run import console
+
+    return console.progress(None if quiet else console.make_console(file=sys.stdout), orders, "orders")
