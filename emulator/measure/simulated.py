@@ -177,4 +177,5 @@ def _add(series: Series, rows: Sequence[tuple[float, float, int] | None]) -> Non
     starts, ends, wrong = np.array([row for row in rows if row is not None]).T
     series.seconds.append(float(ends.max() - starts.min()) / series.job.parts)
     series.skews.append(float(np.ptp(starts)) / series.job.parts)
-    series.wrong = (series.wrong or 0) + int(wrong.sum())
+    phantoms = series.job.check is None and series.job.schedule is not None
+    series.wrong = None if phantoms else (series.wrong or 0) + int(wrong.sum())
