@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 
 from bench._common import Row, row
+from emulator import results
 
 _PROGRAM = """
 import json, resource, sys, time
@@ -130,9 +132,22 @@ def _real(ranks: int = 6, seeds: int = 300) -> Row:
     return row(f"the same on {ranks} real ranks, of {compared} that they ran in order", len(wrong), most=0)
 
 
+def _orders(budget: float) -> Row:
+    """Orders of the messages of a program of four ranks that a search tries in a minute of wall time."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "emulator", "search", "--simulate", "4", "--orders", "500", "--quiet",
+                   "--budget", f"{budget:g}", "--out", folder + "/run", "examples/interleavings/start.py"]  # fmt: skip
+        subprocess.run(command, capture_output=True, check=False)
+        found = results.load(folder + "/run")
+    tried = sum(one["times"] for one in found["endings"])
+    return row("orders of a program's messages that a search tries, p = 4", 60 * tried / found["wall"], "a minute",
+               least=2000.0)  # fmt: skip
+
+
 def rows(budget: float) -> Iterator[Row]:
     """CPU time of each program; the last and longest one only with a budget of two minutes or more."""
     yield _agreement()
+    yield _orders(budget)
     if budget >= 120:
         yield _emulated()
         yield _real()

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 import numpy as np
+from click.core import ParameterSource
 from mpi4py import MPI
 
 from demos._lib.timing import check_sizes, keep_checks, keep_samples, phantoms, timed, warn_unstable
@@ -24,12 +25,18 @@ from primitives.collectives.all_reduce import ALGORITHMS, all_reduce
 from primitives.collectives.tuning import automatic
 
 ITEM = np.dtype(np.float32)
+_PATIENCE_S = 240.0
+"""The budget of --every-rank without --budget: who asks for every rank waits for them."""
 
 
 @demo("ring", needs=2, sizes="8:8M", budget=40, launches=True, simulated_only=("every_rank",))
 @click.option("--algorithm", type=click.Choice([*ALGORITHMS, "auto", "all"]), default="ring", show_default=True,
               help="auto: what all_reduce takes by itself; all: each of them, side by side.")  # fmt: skip
-@click.option("--every-rank", is_flag=True, help="With --simulate: no schedule of sampled ranks, run every rank.")
+@click.option(
+    "--every-rank",
+    is_flag=True,
+    help="With --simulate: no schedule of sampled ranks, run every rank (--budget 240 if not given).",
+)
 @click.option("--t-comp", type=TIME, default="100 ms", show_default=True, help="Compute time of a step on one node.")
 def main(run: Run, algorithm: str, every_rank: bool, t_comp: float, alone: bool) -> None:
     """Measure what a message and an all-reduce cost here, and say how many nodes are worth having.
@@ -40,6 +47,8 @@ def main(run: Run, algorithm: str, every_rank: bool, t_comp: float, alone: bool)
     ranks = _ranks(run)
     check_sizes(run, ITEM, buffers=4, most_ranks=CHECKED_RANKS if _exact(run) else None)
     run.on_root(lambda: _check(run, t_comp))
+    if every_rank and click.get_current_context().get_parameter_source("budget") is ParameterSource.DEFAULT:
+        run.budget = _PATIENCE_S
     hosts = run.control.gather(MPI.Get_processor_name())
     run.show()
     series = timed(run, _jobs(run, patterns, ranks, every_rank), 10 if run.network is None else 6)

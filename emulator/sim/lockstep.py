@@ -27,13 +27,16 @@ from __future__ import annotations
 import math
 from array import array
 from collections import deque
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import greenlet
 import numpy as np
 
+from emulator.carrier import Carrier
 from emulator.core.cards import ASKED, FREE, PrivateQueue, Queue
+from emulator.core.instruments import Instrument
 from emulator.network import Network
 from emulator.sim import phantom
 from emulator.sim.recording import RECEIVE, SEND, WAIT_RECEIVE, WAIT_SEND, NoReplay, Step, by_rank, common, needed
@@ -64,6 +67,17 @@ def _suits(network: Network) -> bool:
     except NoReplay:
         return False
     return not network.links and len(network.hosts) == network.ranks
+
+
+@contextmanager
+def apart(carried: Carrier) -> Iterator[None]:
+    """Let a rank's messages pass the event loop meanwhile."""
+    listener = Instrument()
+    carried.instruments.append(listener)
+    try:
+        yield
+    finally:
+        carried.instruments.remove(listener)
 
 
 def run(comm: Any, collective: Any) -> bool:

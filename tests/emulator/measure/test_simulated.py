@@ -10,9 +10,11 @@ import pytest
 
 import emulator
 from demos._lib.timing import phantoms
-from emulator import sim
+from emulator import network, sim
 from emulator.measure import repetitions, simulated
 from emulator.measure.series import Job, Series, Stop
+from emulator.sim import lockstep
+from emulator.sim.schedule import replay
 from primitives.collectives.all_reduce import all_reduce
 
 SIZES = (64, 4096, 1 << 16)
@@ -52,6 +54,11 @@ def test_a_replay_that_disagrees_with_the_ranks_is_declined() -> None:
     assert [one.wrong for one in series(4, True, 1e-3)] == [0, 0, 0]
 
 
+def test_what_a_replay_is_compared_with_passes_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lockstep, "run", lambda *arguments: pytest.fail("made steps together"))
+    assert series(4, True)[0].wrong == 0
+
+
 def test_many_ranks_do_not_run_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(simulated, "CHECKED_RANKS", 4)
     assert [one.wrong for one in series(8, True)] == [None, None, None]
@@ -81,3 +88,22 @@ def test_many_ranks_that_must_run_are_left_out_where_the_budget_is_too_short(
 
 def phantoms_once(size: int, comm: Any) -> None:
     phantoms("ring", size, ITEM, comm).run()
+
+
+def test_what_phantoms_have_summed_is_not_called_right() -> None:
+    def program(comm: Any) -> list[Series]:
+        p = comm.Get_size()
+
+        def once() -> None:
+            collective = phantoms("ring", 4096, ITEM, comm)
+            collective.run()
+            collective.free()
+
+        schedule = partial(phantoms, "ring", 4096, ITEM)
+        jobs = [Job("ring", p, 4096, tuple(range(p)), comm, once, None, schedule=schedule, every_rank=True)]
+        return repetitions.measure(comm.control.Dup(), jobs, Stop(10.0))
+
+    (found,) = sim.run(program, 5, "10gbe").results[0]
+    assert found.wrong is None
+    expected = replay(partial(phantoms, "ring", 4096, ITEM), 5, network.load("10gbe").sized(5)).seconds
+    assert found.seconds == [pytest.approx(expected, rel=1e-9)]

@@ -76,17 +76,14 @@ def test_a_spare_takes_the_place(tmp_path, lines, agree: int, spares: int, ranks
 
 
 @pytest.mark.parametrize(
-    ("recovery", "spares", "second_s", "carry_out"),
-    [("spare", 2, 0.4, simulated), ("respawn", 0, 2.0, carry_out), ("restart", 0, 2.0, simulated)],
+    ("recovery", "spares", "second_s"), [("spare", 2, 0.4), ("respawn", 0, 0.6), ("restart", 0, 2.0)]
 )
-def test_a_fault_by_the_clock_hits_the_process_that_took_the_place(
-    tmp_path, recovery, spares, second_s, carry_out
-) -> None:
+def test_a_fault_by_the_clock_hits_the_process_that_took_the_place(tmp_path, recovery, spares, second_s) -> None:
     """Steps of 10 ms; a new process has the time between the two deaths to come."""
     lines = ["kill 1 @ time 100 ms", f"kill 1 @ time {second_s} s"]
     options = {"declared_s": 0.04}
-    steps = round((second_s + (2.0 if carry_out is not simulated else 0.4)) / 0.01)  # a loaded machine starts late
-    evaluation = carry_out(tmp_path, lines, recovery, ranks=3, spares=spares, steps=steps, options=options)
+    steps = round((second_s + 0.4) / 0.01)
+    evaluation = simulated(tmp_path, lines, recovery, ranks=3, spares=spares, steps=steps, options=options)
     check(evaluation, 3)
     assert [fault["fired"] for fault in evaluation.fired] == [1, 1]
 
@@ -126,7 +123,7 @@ def test_a_new_process_takes_the_place(tmp_path) -> None:
 
 def test_new_processes_take_the_places_again_and_agree_every_few_steps(tmp_path) -> None:
     """One job: the root, then two at once beside the process that took its place."""
-    evaluation = carry_out(tmp_path, ["kill 0 @ step 8", "kill 1,2 @ step 18"], "respawn", options={"agree": 5})
+    evaluation = simulated(tmp_path, ["kill 0 @ step 8", "kill 1,2 @ step 18"], "respawn", options={"agree": 5})
     check(evaluation, 4)
     assert len(evaluation.episodes) == 2
     assert evaluation.lost_steps <= 5 * 2
@@ -134,7 +131,7 @@ def test_new_processes_take_the_places_again_and_agree_every_few_steps(tmp_path)
 
 def test_all_ranks_are_replaced_one_by_one_without_a_lost_step(tmp_path) -> None:
     lines = ["preempt 0 @ step 4", "preempt 1 @ step 12", "preempt 2 @ step 20"]
-    evaluation = carry_out(tmp_path, lines, "respawn", ranks=3, steps=28)
+    evaluation = simulated(tmp_path, lines, "respawn", ranks=3, steps=28)
     check(evaluation, 3)
     assert evaluation.lost_steps == 0
 
@@ -164,7 +161,7 @@ def test_new_processes_join_later(tmp_path) -> None:
 def test_a_new_process_may_die_as_it_joins_for_a_rank_that_was_told_to_leave(tmp_path) -> None:
     """Another one joins, if there are steps left by then."""
     lines = ["preempt 2 @ step 5 for 10 s", "kill 2 @ phase restore"]
-    evaluation = carry_out(tmp_path, lines, "rejoin", options={"agree": 1})
+    evaluation = simulated(tmp_path, lines, "rejoin", options={"agree": 1})
     check(evaluation, 3 + any(join.places == [2] for join in evaluation.joins[-1:]))
     assert all(7 <= join.step < 25 for join in evaluation.joins)
 
