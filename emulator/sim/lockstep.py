@@ -15,11 +15,11 @@ replay would not be exact, every rank makes its recorded steps in the event loop
 
 So do collectives that say what makes all ranks do the same (`uniform`), of ranks whose messages are plain
 (`emulator.sim.plain`), on a network without shared links or hosts. An operation of the program's own may look at the
-clock, compute for some time or send messages, so that it is applied in the event loop alone. Ranks wait for each other for one latency alpha of
-the network and no longer: no message of a rank that has begun reaches another one before, so that nothing is lost if
-they do not come together after all. Some come later, other messages are under way, an instrument listens, ranks may
-die, a program has modules of its own on each rank: then each rank goes its way through the event loop, from the instant
-at which it began.
+clock, compute for some time or send messages, so that it is applied in the event loop alone. Ranks wait for each other
+for one latency alpha of the network and no longer: no message of a rank that has begun reaches another one before, so
+that nothing is lost if they do not come together after all. Some come later, other messages are under way, an
+instrument listens, ranks may die, a program has modules of its own on each rank: then each rank goes its way through
+the event loop, from the instant at which it began.
 """
 
 from __future__ import annotations
