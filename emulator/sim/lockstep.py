@@ -105,7 +105,7 @@ class Lockstep:
         self._collectives: list[Any] = [None] * self.size
         self._joined = 0
         self._failures: dict[int, Exception] = {}
-        self._handling: list[dict[str, str]] = []  # of floating-point errors, which each rank chooses
+        self._handling: list[Any] = []  # of floating-point errors, which each rank chooses
         self._rows: list[array[int]] = []  # of each rank and step, the peer or number awaited and the kind
         self._bytes: list[array[int]] = []  # of each rank's sends
         self._receives: list[int] = []  # that each rank has begun
