@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from emulator.comm.requests import EmulatedRequest
-from emulator.core.message import ANY_SOURCE
+from emulator.core.message import ANY_SOURCE, Arrival
 from emulator.core.waits_for import cycle
 from emulator.errors import CheckFailed
 from emulator.sim.connection import Connection
@@ -39,14 +39,18 @@ def report(stuck: Sequence[SimulatedEngine], engines: Sequence[SimulatedEngine])
     if ended:
         more = f" and {len(ended) - _SHOWN} more" if len(ended) > _SHOWN else ""
         lines.append(f"  ended: {', '.join(ended[:_SHOWN])}{more}")
-    left = [message for engine in stuck for message in engine.unexpected()]
+    left = [(engine.rank, one) for engine in stuck for one in sorted(engine.unexpected(), key=_arrival)]
     lines += [
         f"  not received: {message.size} bytes with tag {message.tag} from rank {message.source} to rank {receiver}"
-        for receiver, message in [(e.rank, m) for e in stuck for m in e.unexpected()][:_SHOWN]
+        for receiver, message in left[:_SHOWN]
     ]
     if len(left) > _SHOWN:
         lines.append(f"  ... and {len(left) - _SHOWN} more messages")
     return "\n".join([lines[0], ";\n".join(lines[1:])])  # an error of a command puts it into one line
+
+
+def _arrival(message: Arrival) -> tuple[float, int, int]:
+    return message.first, message.source, message.token
 
 
 def _stopped_first(stuck: Sequence[SimulatedEngine]) -> list[SimulatedEngine]:
