@@ -15,9 +15,7 @@ ALLOWED = {
     ("emulator/core/wall_clock.py", "_sharpened"),  # the kernel's timer slack
     ("emulator/launch/streams.py", "_lost"),  # standard output
     ("emulator/sim/blocking.py", "_active"),  # what the interpreter's audit hook, of which there is one, looks at
-    ("emulator/sim/phantom.py", "_begin"),  # reserved addresses
-    ("emulator/sim/phantom.py", "_end"),
-    ("emulator/sim/phantom.py", "_range"),
+    ("emulator/sim/phantom.py", "_ranges"),  # reserved addresses
     ("emulator/comm/buffers.py", "_ARRAY"),  # the types of numpy, once the process has loaded it
     ("emulator/comm/buffers.py", "_NATIVE"),
     ("emulator/wire/threads.py", "_first"),  # the threads of a program over real processes

@@ -1,7 +1,7 @@
 """Phantom payloads: arrays with a size and a dtype whose elements no program may use, which take no memory.
 
-All phantom arrays are views of one address range that the operating system has reserved and given no memory. A
-message out of that range is transported as a size alone, so a model of 100 GB can be sent around between 1,024 ranks.
+All phantom arrays are views of address ranges that the operating system has reserved and given no memory. A message
+out of such a range is transported as a size alone, so a model of 100 GB can be sent around between 1,024 ranks.
 A reduction of phantoms needs an operation that computes nothing: `ignore`.
 """
 
@@ -16,8 +16,7 @@ from mpi4py import MPI
 from emulator.errors import UsageError
 
 _MAP_NORESERVE = getattr(mmap, "MAP_NORESERVE", 0)
-_range: Any = None
-_begin = _end = 0
+_ranges: list[tuple[int, int, Any]] = []  # address of the first byte and behind the last one, and what is mapped
 
 
 class PhantomRead(UsageError):
@@ -91,26 +90,33 @@ def _refused(what: str) -> PhantomRead:
 
 
 def phantom(count: int, dtype: Any = np.float32) -> Phantom:
-    """Make a phantom array of `count` elements; all phantoms share one address range.
+    """Make a phantom array of `count` elements in the latest address range, which all share that fit into it.
 
     Raises
     ------
     UsageError
         The system cannot reserve an address range of this length.
     """
-    global _range, _begin, _end
     dtype = np.dtype(dtype)
     size = count * dtype.itemsize
-    if _range is None or size > _end - _begin:
-        # A longer range replaces the one there was, which lives on as long as its arrays do.
-        length = max(size, mmap.PAGESIZE)
+    if not _ranges or size > _ranges[-1][1] - _ranges[-1][0]:
+        _reserve(size)
+    return np.frombuffer(_ranges[-1][2], dtype, count).view(Phantom)
+
+
+def _reserve(size: int) -> None:
+    """Reserve a longer range. Those before are kept, as arrays of theirs may be under way; so each is twice as long."""
+    longer = 2 * (_ranges[-1][1] - _ranges[-1][0]) if _ranges else mmap.PAGESIZE
+    for length in sorted({size, max(size, longer)}, reverse=True):
         try:
-            _range = mmap.mmap(-1, length, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE)
+            found = mmap.mmap(-1, length, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE)
         except (OSError, ValueError, OverflowError) as error:
-            raise UsageError(f"a phantom of {size} bytes cannot be reserved ({error}): make it smaller") from error
-        _begin = MPI.Get_address(_range)
-        _end = _begin + length
-    return np.frombuffer(_range, dtype, count).view(Phantom)
+            why = error
+            continue
+        begin = MPI.Get_address(found)
+        _ranges.append((begin, begin + length, found))
+        return
+    raise UsageError(f"a phantom of {size} bytes cannot be reserved ({why}): make it smaller") from why
 
 
 def ignore(a: Any, b: Any, out: Any) -> None:
@@ -119,12 +125,15 @@ def ignore(a: Any, b: Any, out: Any) -> None:
 
 def in_use() -> bool:
     """Tell whether the program has made phantoms."""
-    return _range is not None
+    return bool(_ranges)
 
 
 def holds(payload: Any) -> bool:
     """Tell whether a payload is a phantom's memory."""
-    return _range is not None and type(payload) is not bytes and _begin <= MPI.Get_address(payload) < _end
+    if not _ranges or type(payload) is bytes:
+        return False
+    address = MPI.Get_address(payload)
+    return any(begin <= address < end for begin, end, _ in _ranges)
 
 
 def is_bytes(place: Any) -> bool:

@@ -218,6 +218,19 @@ def test_looking_into_a_phantom_is_an_error(look: Any) -> None:
         look(sim.phantom(10))
 
 
+def test_a_phantom_stays_one_after_a_larger_one_was_made() -> None:
+    def program(comm: Any) -> None:
+        small = sim.phantom(10)
+        sim.phantom(1 << 28)
+        if comm.Get_rank() == 0:
+            comm.Send(small, 1)
+        else:
+            comm.recv(source=0)
+
+    with pytest.raises(sim.PhantomRead, match="rank 1 received a phantom from rank 0"):
+        sim.run(program, 2, plain(2))
+
+
 def test_a_phantom_is_not_received_as_an_object() -> None:
     def program(comm: Any) -> None:
         if comm.Get_rank() == 0:

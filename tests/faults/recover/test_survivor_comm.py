@@ -107,6 +107,7 @@ INHERITED = {
     "phase",
     "fault",
     "free",
+    "run",
     "comm",
     "instruments",
     "state",
