@@ -132,8 +132,9 @@ def enough(meets: bool, p: int, tasks: int = 0) -> int:
 
     Nodes that do not meet (`Exchange.meets`) need some to settle.
     """
-    most = min(STRATIFIED, 8_000 // max(1, tasks)) if meets else min(INDEPENDENT, 2_500 // p)
-    return max(40, most)
+    if meets:
+        return max(40, min(STRATIFIED, 8_000 // max(1, tasks)))
+    return max(120, min(INDEPENDENT, 2_500 // p))
 
 
 def price(one: Exchange, computes: NDArray[np.float64], ways: Ways, beside: Sequence[Exchange] = ()) -> float:
