@@ -73,7 +73,7 @@ class Steps:
 
 
 def fewer(steps: int, ranks: int, least: int) -> int:
-    """An even number of steps that all of many ranks do: at most the work of 16, as simulated ones share a process."""
+    """An even number of steps, at least `least`, in which many ranks do the work of 16: they may share a process."""
     return max(least, steps * 16 // max(16, ranks)) // 2 * 2
 
 

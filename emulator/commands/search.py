@@ -11,11 +11,11 @@ from typing import Any
 import click
 
 from emulator import results
+from emulator.commands import program as programs
 from emulator.commands.run import ProgramCommand, check
-from emulator.errors import UsageError
 from emulator.run.options import common_options
 
-_ENDED_KINDS = 20  # kinds of endings that are told apart; further ones are counted together
+_ENDED_KINDS = 20  # kinds of endings that are told apart; further failures are counted together, and further outputs
 
 
 @click.command(
@@ -46,6 +46,7 @@ def search(
     check(module, arguments)
     from emulator.commands import simulated
     from emulator.run.execution import sized
+    from emulator.run.interrupts import INTERRUPTED
 
     network = sized(net, simulate)
     simulated.prepare()
@@ -57,14 +58,17 @@ def search(
     again = ["--simulate", str(simulate), "--net", net, "--compute", "none", *(["--seed", str(seed)] if seed else [])]
     program = ["-m", module, *arguments] if module else [*arguments]
     result |= {"seed": seed, "asked": orders, "again": shlex.join(again), "program": shlex.join(program)}
-    kinds: dict[tuple[str, ...], dict[str, Any]] = {}
+    kinds: dict[tuple[bool, tuple[str, ...] | None], dict[str, Any]] = {}
     began = time.monotonic()
     try:
         with _progress(quiet, orders) as bar:
-            for order, ending in endings(module, arguments, simulate, network, range(seed, seed + orders), seed=seed):
-                kind = ending.kind if len(kinds) < _ENDED_KINDS else ()
+            for order, ending in endings(module, arguments, simulate, network, range(seed, seed + orders), _line,
+                                         seed=seed):  # fmt: skip
+                kind = ending.failed, ending.kind
+                if kind not in kinds and len(kinds) >= _ENDED_KINDS:
+                    kind = ending.failed, None  # of which the first one's text is told
                 row = {"text": ending.text, "failed": ending.failed, "times": 0, "first": order}
-                kinds.setdefault(ending.kind if ending.kind in kinds else kind, row)["times"] += 1
+                kinds.setdefault(kind, row)["times"] += 1
                 bar.advance()
                 if time.monotonic() - began > budget:
                     break
@@ -78,13 +82,19 @@ def search(
         raise
     if not kinds:
         results.discard(folder)
-        raise UsageError("no run has ended yet, got an interrupt: give it more time")
+        print("interrupted: nothing was kept", file=sys.stderr)
+        sys.exit(INTERRUPTED)
     result |= {"endings": sorted(kinds.values(), key=lambda row: (not row["failed"], -row["times"]))}
     result["wall"] = time.monotonic() - began
     from emulator.commands.ending import save_and_show
 
     save_and_show(result, folder, json, "", quiet, full)
-    sys.exit(130 if "interrupted" in result else int(any(row["failed"] for row in kinds.values())))
+    sys.exit(INTERRUPTED if "interrupted" in result else int(any(row["failed"] for row in kinds.values())))
+
+
+def _line(error: BaseException) -> str:
+    file, _, line = programs.place(error).removesuffix(": ").rpartition(":")
+    return f"{os.path.basename(file)}, line {line}" if file else ""
 
 
 def _progress(quiet: bool, orders: int) -> Any:

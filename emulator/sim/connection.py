@@ -91,9 +91,7 @@ class Connection(Operation):
 
     def wake(self) -> None:
         """Let all that have called look again."""
-        for rank in self._entered:
-            engine = self._failures.engines[rank]
-            engine.loop.wake(engine, engine.loop.now)
+        self._failures.wake(self._entered)
 
     def merged(self, comm: Any, first: bool) -> Any:
         """Give the communicator of both groups; `first` says whether the ranks of `comm` come first."""

@@ -8,7 +8,7 @@ death, to agree and to build a communicator is not simulated but given (`Failure
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from greenlet import GreenletExit
@@ -92,6 +92,11 @@ class Failures:
             act()
 
         return self.loop.call_at(time, call, background)
+
+    def wake(self, ranks: Iterable[int]) -> None:
+        """Let ranks look again whether what they wait for has come."""
+        for rank in ranks:
+            self.loop.wake(self.engines[rank], self.loop.now)
 
     def sleep(self, seconds: float) -> None:
         """Let time pass for the running rank, whatever happens to it meanwhile."""

@@ -10,9 +10,8 @@ The order is that of the seed alone, in which what was found happens again.
 
 from __future__ import annotations
 
-import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
 from io import StringIO
@@ -50,14 +49,16 @@ def shuffled(network: Network) -> Network:
 
 
 def endings(
-    module: str | None, arguments: Sequence[str], ranks: int, network: Network, orders: Sequence[int], *, seed: int = 0
-) -> Iterator[tuple[int, Ending]]:
+    module: str | None, arguments: Sequence[str], ranks: int, network: Network, orders: Sequence[int],
+    line_of: Callable[[BaseException], str], *, seed: int = 0,
+) -> Iterator[tuple[int, Ending]]:  # fmt: skip
     """Run a program in orders of its messages, and tell of each how it ended.
 
     Parameters
     ----------
     module, arguments, ranks, network : as of `emulator.sim.program.run_program`
     orders : a seed for each run
+    line_of : names the line of the program in which an error came up, empty if there is none
     seed : of the program's random numbers, the same in all runs
 
     Raises
@@ -69,13 +70,14 @@ def endings(
     for order in orders:
         said = StringIO()
         with redirect_stdout(said), redirect_stderr(StringIO()):
-            found = _ending(module, arguments, ranks, network, seed, order)
+            found = _ending(module, arguments, ranks, network, line_of, seed, order)
         yield order, found or _printed(said.getvalue())
 
 
 def _ending(
-    module: str | None, arguments: Sequence[str], ranks: int, network: Network, seed: int, order: int
-) -> Ending | None:
+    module: str | None, arguments: Sequence[str], ranks: int, network: Network,
+    line_of: Callable[[BaseException], str], seed: int, order: int,
+) -> Ending | None:  # fmt: skip
     """How a run has failed; None if it has not."""
     try:
         run_program(module, arguments, ranks, network, seed=seed, order=order, compute="none")
@@ -87,20 +89,10 @@ def _ending(
             raise
         if isinstance(cause, SystemExit):
             return Ending(True, ("status", str(cause.code)), f"rank {failure.rank} exits with {cause.code!r}")
-        where = _line(cause)
+        where = line_of(cause)
         what = traceback.format_exception_only(cause)[-1].strip()
         return Ending(True, (type(cause).__name__, where), f"rank {failure.rank}: {what}{where and f' ({where})'}")
     return None
-
-
-def _line(error: BaseException) -> str:
-    """The line of the program, not of a library, in which an exception came up."""
-    own = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_own(frame.filename)]
-    return f"{own[-1].filename.rsplit('/', 1)[-1]}, line {own[-1].lineno}" if own else ""
-
-
-def _is_own(file: str) -> bool:
-    return not file.startswith((sys.prefix, sys.base_prefix, "<")) and "/emulator/" not in file
 
 
 def _printed(output: str) -> Ending:

@@ -42,17 +42,12 @@ class SimulatedNewcomers(Operation):
 
     def call(self) -> str:
         self._port = self._failures.open_port(self.source, self._ranks)
-        self._wake()
+        self._failures.wake(self._waiting)
         return self._port
 
     def close(self) -> None:
         self._closed = True
-        self._wake()
-
-    def _wake(self) -> None:
-        for rank in self._waiting:
-            engine = self._failures.engines[rank]
-            engine.loop.wake(engine, engine.loop.now)
+        self._failures.wake(self._waiting)
 
     def poll(self) -> bool:
         return bool(self._port) or self._closed or self.source in self._failures.known

@@ -53,6 +53,27 @@ def test_a_failing_order_is_shown_again(tmp_path: Path, monkeypatch: pytest.Monk
     assert CliRunner().invoke(run, [*again, str(rest[0]["first"]), str(script)]).exit_code == 0
 
 
+def test_a_failure_that_comes_after_many_outputs_is_not_taken_for_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = """
+if rank == 0:
+    got = tuple(comm.recv(source=MPI.ANY_SOURCE) for _ in range(2 * (size - 1)))
+    print("deadlock", *got)
+    assert got != (20, 30, 10, 11, 31, 21)
+else:
+    comm.send(10 * rank, dest=0)
+    comm.send(10 * rank + 1, dest=0)
+"""
+    found, _ = searched(tmp_path, program, monkeypatch=monkeypatch)
+    assert found.exit_code == 1
+    endings = results.load(tmp_path / "out" / "result.json")["endings"]
+    assert [row["first"] for row in endings if row["failed"]] == [92]
+    outputs = [row for row in endings if not row["failed"]]
+    assert len(outputs) == 21  # 20, and all others
+    assert max(row["first"] for row in outputs) < 92
+
+
 def test_deadlocks_are_told_with_who_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = RACE + "    if got[0] == 2:\n        comm.recv(source=2)\n" + TELL
     found, _ = searched(tmp_path, program, monkeypatch=monkeypatch)
