@@ -64,7 +64,7 @@ def search(
         with _progress(quiet, orders) as bar:
             for order, ending in endings(module, arguments, simulate, network, range(seed, seed + orders), _line,
                                          seed=seed):  # fmt: skip
-                kind = ending.failed, ending.kind
+                kind: tuple[bool, tuple[str, ...] | None] = ending.failed, ending.kind
                 if kind not in kinds and len(kinds) >= _ENDED_KINDS:
                     kind = ending.failed, None  # of which the first one's text is told
                 row = {"text": ending.text, "failed": ending.failed, "times": 0, "first": order}
