@@ -40,10 +40,16 @@ def row(
 
 def figures(n: int, module: str, *arguments: object, limit_s: float, ft: bool = False) -> Any:
     """Run ``python -m MODULE FILE ARGUMENTS...`` on `n` ranks; gives what its rank 0 wrote into the file as JSON."""
+    program = ["-m", module, "{file}", *map(str, arguments)]
+    return written(mpirun.command(n, program, ft=ft), limit_s)
+
+
+def written(command: Sequence[str], limit_s: float) -> Any:
+    """Run a command whose word ``{file}`` becomes a file's name; gives what it wrote into that file as JSON."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "figures.json"
-        command = mpirun.command(n, ["-m", module, str(path), *map(str, arguments)], ft=ft)
-        with start(command, stdout=subprocess.DEVNULL, cwd=_ROOT) as job:
+        words = [str(path) if word == "{file}" else word for word in command]
+        with start(words, stdout=subprocess.DEVNULL, cwd=_ROOT) as job:
             status = job.wait(timeout=limit_s)
         if not path.exists():
             raise CheckFailed(f"{' '.join(command)} ended with status {status} and no figures within {limit_s:g} s")

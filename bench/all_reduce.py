@@ -1,4 +1,4 @@
-"""Our all-reduce beside the native MPI_Allreduce, and what the memory allows.
+"""Our all-reduce beside the native MPI_Allreduce, gloo's if PyTorch is installed, and what the memory allows.
 
 For p = 2, 4, 16 one job each; in it everything is repeated in an order that is shuffled for each round, and a time
 is that of the whole operation, from the first rank's start to the last one's end. Short operations are timed many
@@ -10,8 +10,12 @@ the copy and add bandwidth that all these cores reach at once on blocks of n/p b
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,9 +43,10 @@ def measure(budget: str) -> list[Row]:
 
     comm = MPI.COMM_WORLD
     p, members = comm.Get_size(), tuple(range(comm.Get_size()))
+    gloo = _gloo(comm)
     jobs = []
     for n in SIZES:
-        for name, call, check in _contenders(comm, n):
+        for name, call, check in _contenders(comm, n, gloo):
             batch = _batch(comm, call)
             once = call if batch == 1 else _repeated(call, batch)
             jobs.append(repetitions.Job(name, p, n, members, comm, once, check, parts=batch))
@@ -53,7 +58,9 @@ def measure(budget: str) -> list[Row]:
     return [row for n in SIZES for row in _compare(p, n, medians, floors)] if comm.Get_rank() == 0 else []
 
 
-def _contenders(comm: Any, n: int) -> list[tuple[str, Callable[[], object], Callable[[], int]]]:
+def _contenders(
+    comm: Any, n: int, gloo: Callable[[np.ndarray], Callable[[], object]] | None
+) -> list[tuple[str, Callable[[], object], Callable[[], int] | None]]:
     """What is timed on messages of n bytes, as name, call and check."""
     from primitives.collectives.all_reduce import all_reduce
 
@@ -69,7 +76,31 @@ def _contenders(comm: Any, n: int) -> list[tuple[str, Callable[[], object], Call
         return lambda: all_reduce(comm, send, recv, algorithm=algorithm)
 
     names = ["auto", "ring", "rabenseifner", "k_ary_tree"] + (["recursive_doubling"] if n <= LONG else [])
-    return [("native", lambda: comm.Allreduce(send, recv), wrong), *((name, by(name), wrong) for name in names)]
+    contenders: list[tuple[str, Callable[[], object], Callable[[], int] | None]]
+    contenders = [("native", lambda: comm.Allreduce(send, recv), wrong)]
+    contenders += [(name, by(name), wrong) for name in names]
+    if gloo is not None:
+        contenders.append(("gloo", gloo(np.zeros(n // 8)), None))
+    return contenders
+
+
+def _gloo(comm: Any) -> Callable[[np.ndarray], Callable[[], object]] | None:
+    """Turns an array into gloo's all-reduce of it in place; None without PyTorch."""
+    if importlib.util.find_spec("torch") is None:
+        return None
+    torch = importlib.import_module("torch")
+    distributed = importlib.import_module("torch.distributed")
+    torch.set_num_threads(1)
+    store = comm.bcast(Path(tempfile.mkdtemp()) / "store" if comm.Get_rank() == 0 else None)
+    distributed.init_process_group(
+        "gloo", init_method=f"file://{store}", rank=comm.Get_rank(), world_size=comm.Get_size()
+    )
+
+    def of(array: np.ndarray) -> Callable[[], object]:
+        tensor = torch.from_numpy(array)
+        return lambda: distributed.all_reduce(tensor)
+
+    return of
 
 
 def _batch(comm: Any, call: Callable[[], object]) -> int:
@@ -134,6 +165,8 @@ def _compare(p: int, n: int, medians: dict[tuple[str, int], float], floors: dict
         for name in ("rabenseifner", "k_ary_tree", "recursive_doubling")
         if name in found
     ]
+    if "gloo" in found:
+        rows.append(_row(f"{what} auto / gloo", ours, found["gloo"], 1.0))
     if n in floors:
         rows.append(_row(f"{what} auto / floor", ours, floors[n], None))
     return rows

@@ -3,7 +3,8 @@
 Recovery is measured by drills of ring training, 16 ranks with one spare where there is one to be, a kill in the middle
 of the run each time; a join likewise, by the policy that goes on while the new process starts. Being ready is measured
 within one job: blocks of steps without any recovery alternate with blocks under it, and the median of the ratios of
-neighbours counts. A buddy checkpoint is set beside copies of the same bytes by as many ranks at once.
+neighbours counts. A buddy checkpoint is set beside copies of the same bytes by as many ranks at once. Where PyTorch is
+installed (here, or where TORCH_PYTHON points), `torchrun` restarts as many workers after the same kill.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from bench import _elastic
 from bench._common import Row, figures, row, write
 from emulator.measure import statistics
 
@@ -33,11 +35,12 @@ def rows(budget: float) -> Iterator[Row]:
     """All figures in about `budget` seconds, more where these are not enough for the fewest drills."""
     share = budget / 4 / (len(TARGETS_MS) + 1)
     for policy, target in TARGETS_MS.items():
-        yield _recovery(policy, target, share)
+        yield (last := _recovery(policy, target, share))
     yield from _join(share)
     for policy in READY:
         yield from _job(RANKS + (policy == "spare"), policy, budget / 4)
     yield from _job(BUDDY_RANKS, "buddy", budget / 8)
+    yield _torch(last)
 
 
 # -- recovery ------------------------------------------------------------------------------------------
@@ -205,6 +208,19 @@ def _buddy(budget: float) -> list[Row]:
     copy, save = (float(np.median(one[2:])) * 1e3 for one in times)
     name = f"p={BUDDY_RANKS} buddy checkpoint of 64 MiB per rank / a copy"
     return [row(name, save, "ms", copy, most_ratio=BUDDY_LIMIT)]
+
+
+# -- torchrun ------------------------------------------------------------------------------------------
+
+
+def _torch(restart: Row) -> Row:
+    """Our restart beside torchrun's, or a row that says why there is none."""
+    name, ours = f"p={RANKS} kill to next step, restart / torchrun's elastic restart", restart["ours"]
+    interpreter = _elastic.python()
+    if interpreter is None:
+        return row(f"{name}: PyTorch is not installed", ours, "ms")
+    with tempfile.TemporaryDirectory() as folder:
+        return row(name, ours, "ms", _elastic.restart(interpreter, RANKS, VICTIM, STEP, Path(folder)) * 1e3)
 
 
 def measure(part: str, budget: str) -> list[Row]:
