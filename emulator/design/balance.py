@@ -138,8 +138,7 @@ _bounded, _repeated, _slowest = _kept(waiting.bounded), _kept(waiting.repeated),
 def _unequal(spread: float, facts: Facts, nodes: tuple[int, ...], quorum: float, beside: int) -> Array:
     """All of the unequal nodes, or a quorum, that follow `beside` other ranks; over the mean node's time."""
     each = [waiting.unequal(facts.nodes(p, beside), spread, quorum) for p in nodes]
-    found: Array = np.array(each) / facts.slowdown(np.array(nodes), beside)
-    return found
+    return np.array(each) / facts.slowdown(np.array(nodes), beside)
 
 
 def late(facts: Facts, design: Design, p: NDArray[np.int64]) -> Array:

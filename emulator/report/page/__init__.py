@@ -89,11 +89,10 @@ def render(results: Sequence[Mapping[str, Any]]) -> str:
     style, script = ((_HERE / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     if any(run.diagram for run in runs):
         style, script = style + diagram.STYLE, script + diagram.SCRIPT
-    page: str = _templates().get_template("page.html.j2").render(
+    return _templates().get_template("page.html.j2").render(
         title=title, runs=runs, style=Markup(style), script=Markup(script), shapes=Markup(_SHAPES),
         beside=[item for item in beside if not _pictured(item)], overlays=list(figures(beside)),
     )  # fmt: skip
-    return page
 
 
 def _run(result: Mapping[str, Any], name: str) -> SimpleNamespace:
