@@ -184,8 +184,7 @@ class ReceiveRequest(EmulatedRequest):
                 self.data = memoryview(bytearray(size))
             else:
                 self.data = into.view if size == into.room else into.view[:size]
-            place: memoryview = self.data
-            return place
+            return self.data
         data: Any = message.data
         message.data = None
         if into is None:

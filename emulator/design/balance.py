@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -96,11 +96,11 @@ def wait(facts: Facts, design: Design, p: NDArray[np.int64]) -> Array:
     if knows_hosts(facts, design):
         return _unequal(spread, facts, tuple(p.tolist()), design.quorum, design.beside)
     if _repeats(facts, design):
-        return _repeated(spread, tuple(p.tolist()), None)
+        return _repeated(tuple(p.tolist()), spread)
     group = tuple(np.max([_awaited(flow, p) for flow in flows], axis=0).tolist())
     if design.model == "bounded" and design.bound and not waiting_for_all:
-        return _bounded(facts.job.spread / math.sqrt(steps), group, design.bound)
-    return _slowest(facts.job.spread, group, steps, design.quorum, _tasks_repeated(facts, design))
+        return _bounded(group, spread, design.bound)
+    return _slowest(group, spread, quorum=design.quorum, backup=_tasks_repeated(facts, design))
 
 
 def knows_hosts(facts: Facts, design: Design) -> bool:
@@ -126,44 +126,27 @@ def _awaited(flow: Flow, p: NDArray[np.int64]) -> Array:
     return graphs.awaited(flow.graph, p) if flow.kind.graph else p.astype(float)
 
 
-@lru_cache(maxsize=512)
-def _bounded(spread: float, group: tuple[float, ...], bound: int) -> Array:
-    found: Array = waiting.bounded(np.array(group), spread, bound)
-    return found
+def _kept(function: Callable[..., Array]) -> Callable[..., Array]:
+    """Keep what a function of an array of node counts has given; it is called with a tuple of them."""
+    return lru_cache(maxsize=512)(lambda nodes, *arguments, **options: function(np.array(nodes), *arguments, **options))
+
+
+_bounded, _repeated, _slowest = _kept(waiting.bounded), _kept(waiting.repeated), _kept(waiting.slowest)
 
 
 @lru_cache(maxsize=64)
 def _unequal(spread: float, facts: Facts, nodes: tuple[int, ...], quorum: float, beside: int) -> Array:
     """All of the unequal nodes, or a quorum, that follow `beside` other ranks; over the mean node's time."""
     each = [waiting.unequal(facts.nodes(p, beside), spread, quorum) for p in nodes]
-    found: Array = np.array(each) / facts.slowdown(np.array(nodes), beside)
-    return found
-
-
-@lru_cache(maxsize=64)
-def _repeated(spread: float, nodes: tuple[int, ...], share: float | None) -> Array:
-    found: Array = waiting.repeated(np.array(nodes), spread, share)
-    return found
-
-
-@lru_cache(maxsize=512)
-def _slowest(spread: float, group: tuple[float, ...], steps: int, quorum: float, backup: bool) -> Array:
-    found: Array = waiting.slowest(np.array(group), spread, steps=steps, quorum=quorum, backup=backup)
-    return found
+    return np.array(each) / facts.slowdown(np.array(nodes), beside)
 
 
 def late(facts: Facts, design: Design, p: NDArray[np.int64]) -> Array:
     """99th percentile of what `wait` is the mean of."""
     spread, nodes = facts.job.spread, tuple(p.tolist())
     if _repeats(facts, design):
-        return _repeated(spread, nodes, 0.99)
-    found = _late(spread, nodes, design.quorum, _tasks_repeated(facts, design))
+        return _repeated(nodes, spread, 0.99)
+    found = _slowest(nodes, spread, share=0.99, quorum=design.quorum, backup=_tasks_repeated(facts, design))
     if knows_hosts(facts, design):  # as much later than the mean as on equal hosts
-        found = found / _slowest(spread, nodes, 1, design.quorum, False) * wait(facts, design, p)
-    return found
-
-
-@lru_cache(maxsize=64)
-def _late(spread: float, p: tuple[int, ...], quorum: float, backup: bool) -> Array:
-    found: Array = waiting.slowest(np.array(p), spread, share=0.99, quorum=quorum, backup=backup)
+        found = found / _slowest(nodes, spread, quorum=design.quorum) * wait(facts, design, p)
     return found

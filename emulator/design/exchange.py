@@ -123,8 +123,7 @@ class Exchange:
         normal = draw(rng, (count, *attempts, self.between, self.p))
         factors = lognormal(normal, spread).sum(axis=-2)
         # The sample has the declared mean: what is left to chance is only how much nodes wait for each other.
-        found: NDArray[np.float64] = self.compute * factors / factors[WARM_UP:].mean()
-        return found
+        return self.compute * factors / factors[WARM_UP:].mean()
 
 
 def enough(meets: bool, p: int, tasks: int = 0) -> int:

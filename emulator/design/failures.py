@@ -82,8 +82,7 @@ def daly(facts: Facts, design: Design, p: NDArray[np.int64], memory: Array) -> A
     """Daly's interval, whatever the design says; infinite without failures."""
     if facts.job.mtbf is None:
         return np.full(p.shape, np.inf)
-    found: Array = checkpoints.daly(checkpoint_cost(facts, memory), facts.job.mtbf / (p + design.servers))
-    return found
+    return checkpoints.daly(checkpoint_cost(facts, memory), facts.job.mtbf / (p + design.servers))
 
 
 def needs_checkpoints(facts: Facts, design: Design) -> bool:

@@ -201,8 +201,7 @@ def least(facts: Facts, design: Design, p: NDArray[np.int64], memo: dict[Any, An
 
 
 def _flow_seconds(facts: Facts, design: Design, flow: Flow, p: NDArray[np.int64]) -> Array:
-    total: Array = bill.per_step(facts, design, flow, p)[:4].sum(axis=0)
-    return total
+    return bill.per_step(facts, design, flow, p)[:4].sum(axis=0)
 
 
 def _kept(memo: dict[Any, Any], key: Any, make: Callable[[], Any]) -> Any:

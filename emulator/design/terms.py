@@ -42,8 +42,7 @@ class Shared:
 
     def members(self, p: NDArray[np.int64]) -> NDArray[np.int64]:
         """Nodes of the fullest group among p."""
-        found: NDArray[np.int64] = np.minimum(p, np.maximum(self.nodes, np.ceil(self.share * p))).astype(np.int64)
-        return found
+        return np.minimum(p, np.maximum(self.nodes, np.ceil(self.share * p))).astype(np.int64)
 
 
 def of_table(given: Table) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from time import thread_time as time_of_thread
 from typing import Any
 
 from emulator.errors import UsageError
-from emulator.sim.isolation import Isolation, World
+from emulator.sim.isolation import Isolation, World, replaced
 
 _READS = 100  # of a clock at one instant, after which the program is taken to wait for an instant
 _REFUSED = {
@@ -67,23 +67,18 @@ def watched(isolation: Isolation) -> Iterator[None]:
     """Refuse blocking calls of the ranks, and let their clocks read simulated time."""
     global _active
     _audit()
-    replaced: list[tuple[Any, str, Callable[[Any, Isolation], Any]]] = [
-        (time, name, made) for name, made in _CLOCKS.items()
+    places: list[tuple[Any, str, Callable[[Any, Isolation], Any]]] = [
+        *((time, name, made) for name, made in _CLOCKS.items()),
+        *((place, name, _refusing(call)) for place, name, call in _WAITS),
+        (threading.Condition, "wait", _on_ranks(_wait)),
     ]
-    replaced += [(place, name, _refusing(call)) for place, name, call in _WAITS]
-    replaced.append((threading.Condition, "wait", _wait))
-    before = [(place, name, getattr(place, name)) for place, name, _ in replaced]
-    stdin = sys.stdin
-    _active, sys.stdin = isolation, _NoInput()
-    for (place, name, made), (_, _, original) in zip(replaced, before, strict=True):
-        setattr(place, name, made(original, isolation))
+    changes = [(place, name, made(getattr(place, name), isolation)) for place, name, made in places]
+    _active = isolation
     try:
-        with _stuck(isolation):
+        with replaced([*changes, (sys, "stdin", _NoInput())]), _stuck(isolation):
             yield
     finally:
-        _active, sys.stdin = None, stdin
-        for place, name, original in before:
-            setattr(place, name, original)
+        _active = None
 
 
 @contextmanager
@@ -132,36 +127,42 @@ def _audit() -> None:
     sys.addaudithook(hook)
 
 
-def _refusing(call: str) -> Callable[[Any, Isolation], Any]:
-    """Make what replaces a call that a rank is refused."""
+def _on_ranks(instead: Callable[..., Any]) -> Callable[[Any, Isolation], Any]:
+    """Make what replaces a call: on a rank, `instead` with its world before the arguments."""
 
     def made(original: Any, isolation: Isolation) -> Any:
         @functools.wraps(original)
-        def refused(*arguments: Any, **named: Any) -> Any:
-            if isolation.current.comm is not None:
-                raise NotSimulated(call)
-            return original(*arguments, **named)
+        def call(*arguments: Any, **named: Any) -> Any:
+            world = isolation.current
+            return original(*arguments, **named) if world.comm is None else instead(world, *arguments, **named)
 
-        return refused
+        return call
 
     return made
 
 
-def _wait(original: Any, isolation: Isolation) -> Any:
-    """Make `Condition.wait`, on which events, queues and semaphores wait: nothing can notify, so time passes."""
+def _refusing(name: str) -> Callable[[Any, Isolation], Any]:
+    def refused(world: World, *arguments: Any, **named: Any) -> Any:
+        raise NotSimulated(name)
 
-    @functools.wraps(original)
-    def wait(self: threading.Condition, timeout: float | None = None) -> bool:
-        comm = isolation.current.comm
-        if comm is None:
-            return bool(original(self, timeout))
-        if timeout is None:
-            raise NotSimulated("threading.Condition.wait without a timeout")
-        if timeout > 0:  # else no other rank runs meanwhile: this one may hold a lock that they all share
-            comm.compute(timeout)
-        return False
+    return _on_ranks(refused)
 
-    return wait
+
+def _wait(world: World, condition: threading.Condition, timeout: float | None = None) -> bool:
+    """Stand in for `Condition.wait`, on which events, queues and semaphores wait: none notifies, so time passes."""
+    comm: Any = world.comm
+    if timeout is None:
+        raise NotSimulated("threading.Condition.wait without a timeout")
+    if timeout > 0:  # else no other rank runs meanwhile: this one may hold a lock that they all share
+        comm.compute(timeout)
+    return False
+
+
+def _sleep(world: World, seconds: float) -> None:
+    comm: Any = world.comm
+    if not seconds >= 0:
+        raise ValueError("sleep length must be non-negative")
+    comm.compute(seconds)
 
 
 def simulated_now(world: World) -> float:
@@ -183,34 +184,17 @@ def _clock(scale: int, since_epoch: bool) -> Callable[[Any, Isolation], Any]:
     def made(original: Any, isolation: Isolation) -> Any:
         begin = original() if since_epoch else 0
 
-        @functools.wraps(original)
-        def clock() -> float:
-            if isolation.current.comm is None:
-                return float(original()) if scale == 1 else original()
-            now = simulated_now(isolation.current)
+        def clock(world: World) -> float:
+            now = simulated_now(world)
             return begin + (now if scale == 1 else round(now * scale))
 
-        return clock
+        return _on_ranks(clock)(original, isolation)
 
     return made
 
 
-def _sleep(original: Any, isolation: Isolation) -> Any:
-    @functools.wraps(original)
-    def sleep(seconds: float) -> None:
-        comm = isolation.current.comm
-        if comm is None:
-            original(seconds)
-        elif not seconds >= 0:
-            raise ValueError("sleep length must be non-negative")
-        else:
-            comm.compute(seconds)
-
-    return sleep
-
-
 _CLOCKS: dict[str, Callable[[Any, Isolation], Any]] = {
-    "sleep": _sleep,
+    "sleep": _on_ranks(_sleep),
     **{name: _clock(1, name == "time") for name in ("time", "perf_counter", "monotonic")},
     **{f"{name}_ns": _clock(10**9, name == "time") for name in ("time", "perf_counter", "monotonic")},
 }

@@ -67,8 +67,7 @@ class SimulatedComm(PlainCalls):
         return SimulatedCarrier(self, self.engine.instruments)
 
     def _find_members(self) -> Members:
-        members: Members = self._real.shared.members  # type: ignore[attr-defined]
-        return members
+        return self._real.shared.members  # type: ignore[attr-defined]
 
     def raise_error(self, code: int) -> None:
         engine = self.engine

@@ -331,9 +331,7 @@ class ControlCarrier(Carrier):
 
     @property
     def exact(self) -> bool:  # type: ignore[override]
-        exact: bool = self.comm.engine.exact
-        return exact
+        return self.comm.engine.exact
 
     def now(self) -> float:
-        now: float = self.comm.engine.now()
-        return now
+        return self.comm.engine.now()

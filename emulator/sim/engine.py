@@ -219,8 +219,7 @@ class SimulatedEngine(PlainMessages):
         return plan.jitter is None and plan.loss is None and plan.slow_start is None and not self.clock.measured
 
     def ranks_of(self, group: Any) -> Sequence[int]:
-        ranks: Sequence[int] = group.ranks
-        return ranks
+        return group.ranks
 
     def align(self, t: float, comm: Any) -> None:
         """Nothing to do: the ranks have waited for this time."""

@@ -100,8 +100,7 @@ class FaultTolerance:
 
     @property
     def _failures(self) -> Failures:
-        failures: Failures = self.engine.failures
-        return failures
+        return self.engine.failures
 
     def _known(self) -> list[int]:
         """The members that are known to be dead, in the order in which that became known."""

@@ -12,7 +12,8 @@ import os
 import random
 import sys
 import sysconfig
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
@@ -35,6 +36,19 @@ _PLACES: list[tuple[dict[str, Any], str]] = [
     (vars(np), "random"),
 ]
 """Names whose values are a rank's own, and the dictionaries that they are in."""
+
+
+@contextmanager
+def replaced(changes: Sequence[tuple[Any, str, Any]]) -> Iterator[None]:
+    """Give attributes other values meanwhile: for each the object, the attribute's name and the value."""
+    before = [(owner, name, getattr(owner, name)) for owner, name, _ in changes]
+    for owner, name, value in changes:
+        setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        for owner, name, value in before:
+            setattr(owner, name, value)
 
 
 class Lines:

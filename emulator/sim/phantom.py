@@ -46,43 +46,31 @@ class Phantom(np.ndarray[Any, Any]):
         if not isinstance(value, np.ndarray):  # to copy an array here looks at nothing, and there is nothing to keep
             raise _refused("writing an element")
 
-    def __iter__(self) -> Any:
-        raise _refused("reading an element")
-
-    def __bool__(self) -> bool:
-        raise _refused("a truth value")
-
-    def __float__(self) -> float:
-        raise _refused("reading an element")
-
-    __int__ = __index__ = __complex__ = __float__  # type: ignore[assignment]
-
     def __repr__(self) -> str:
         return f"<Phantom {self.shape} {self.dtype}>"
 
     __str__ = __repr__
 
-    def __reduce__(self) -> Any:
-        raise _refused("pickling")
 
-
-def _refusing(name: str) -> Any:
-    """Make the method of that name, which refuses."""
+def _refusing(name: str, what: str) -> Any:
+    """Make the method of that name, which refuses to do what it does."""
 
     def method(self: Phantom, *arguments: Any, **named: Any) -> Any:
-        raise _refused(name.strip("_"))
+        raise _refused(what)
 
     method.__name__ = name
     return method
 
 
-_READING = """
+_ELEMENT = dict.fromkeys(("__iter__", "__float__", "__int__", "__index__", "__complex__"), "reading an element")
+_READING = _ELEMENT | {"__bool__": "a truth value", "__reduce__": "pickling"}
+_METHODS = """
 all any argmax argmin argpartition argsort astype byteswap choose clip compress conj conjugate copy cumprod cumsum dot
 dump dumps fill flatten item max mean min nonzero partition prod put repeat round searchsorted setfield sort std sum
 take tobytes tofile tolist trace var __copy__ __deepcopy__ __contains__
 """
-for _name in _READING.split():
-    setattr(Phantom, _name, _refusing(_name))
+for _name, _what in (_READING | {name: name.strip("_") for name in _METHODS.split()}).items():
+    setattr(Phantom, _name, _refusing(_name, _what))
 
 
 def _refused(what: str) -> PhantomRead:

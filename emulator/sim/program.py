@@ -6,7 +6,6 @@ import atexit
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
@@ -19,7 +18,7 @@ from emulator.network import Network
 from emulator.sim.blocking import simulated_now, watched
 from emulator.sim.communicator import SimulatedComm
 from emulator.sim.control import Aborted
-from emulator.sim.isolation import Isolation
+from emulator.sim.isolation import Isolation, replaced
 from emulator.sim.run import Outcome, run
 
 
@@ -126,7 +125,7 @@ def run_program(
         sys.stdout.flush()
         return end(comm)
 
-    with isolation, watched(isolation), _replaced(isolation):
+    with isolation, watched(isolation), replaced([*_for_ranks(isolation)]):
         return run(on_rank, ranks, network, seed=seed if order is None else order, compute=compute)
 
 
@@ -136,8 +135,7 @@ def _fail(isolation: Isolation, comm: SimulatedComm, error: BaseException) -> No
     raise RankFailed(comm.Get_rank(), error) from None
 
 
-@contextmanager
-def _replaced(isolation: Isolation) -> Iterator[None]:
+def _for_ranks(isolation: Isolation) -> Iterator[tuple[Any, str, Any]]:
     """Let what is one for the whole process be that of the rank that runs: MPI's start, end and clock, `atexit`."""
     wtime, register = MPI.Wtime, atexit.register
 
@@ -148,18 +146,8 @@ def _replaced(isolation: Isolation) -> Iterator[None]:
         world.at_exit.append(partial(function, *arguments, **named))
         return function
 
-    changes: list[tuple[Any, str, Any]] = [
-        (MPI, "Wtime", lambda: wtime() if isolation.current.comm is None else simulated_now(isolation.current)),
-        (MPI, "Init", lambda: None),
-        (MPI, "Finalize", lambda: None),
-        (MPI, "Init_thread", lambda required=MPI.THREAD_MULTIPLE: MPI.Query_thread()),
-        (atexit, "register", registered),
-    ]
-    before = [getattr(owner, name) for owner, name, _ in changes]
-    for owner, name, value in changes:
-        setattr(owner, name, value)
-    try:
-        yield
-    finally:
-        for (owner, name, _), value in zip(changes, before, strict=True):
-            setattr(owner, name, value)
+    yield MPI, "Wtime", lambda: wtime() if isolation.current.comm is None else simulated_now(isolation.current)
+    yield MPI, "Init", lambda: None
+    yield MPI, "Finalize", lambda: None
+    yield MPI, "Init_thread", lambda required=MPI.THREAD_MULTIPLE: MPI.Query_thread()
+    yield atexit, "register", registered
