@@ -162,7 +162,7 @@ def illegal(facts: Facts, part: State | Task, flow: Flow, holder: str) -> str:
     if kind.graph and job.liars and not balance.honest(facts, (flow,), np.arange(1, job.most + 1)).any():
         return f"{flow.graph} has too few neighbours to outvote {job.liars} liars, {2 * job.liars + 1} are needed"
     if job.liars and not kind.robust:
-        return f"a sum bears none of {job.liars} liars"
+        return f"a sum tolerates none of {job.liars} liars"
     if flow.servers > job.most:
         return f"{flow.servers} servers, and {job.most} nodes can be had"
     return ""

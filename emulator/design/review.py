@@ -24,7 +24,7 @@ from emulator.units import format_time
 WAIT = 1.3
 IMBALANCE = 1.5
 NEEDED = {"mean": None, "median": (2, 1), "trimmed-mean": (2, 1), "krum": (2, 3)}
-"""Updates that a rule needs for f liars: a f + b (`primitives.federated.rules`); a mean bears none."""
+"""Updates that a rule needs for f liars: a f + b (`primitives.federated.rules`); a mean tolerates none."""
 
 
 def check(sheet: Sheet, terms: dict[str, Any] | None = None) -> list[Finding]:
@@ -140,12 +140,12 @@ def liars(case: Case) -> Iterator[Finding]:
         needs = NEEDED[flow.rule]
         most = math.floor((case.nodes - 1) / 2)
         if needs is None:
-            yield Finding(11, "communication", f"{flow.of}: {count} liars, and a mean bears none",
+            yield Finding(11, "communication", f"{flow.of}: {count} liars, and a mean tolerates none",
                           "rule = \"median\", \"trimmed-mean\" or \"krum\", with federated")  # fmt: skip
         elif case.nodes < needs[0] * count + needs[1]:
-            yield Finding(11, "communication", f"{flow.of}: {flow.rule} bears {count} liars among "
+            yield Finding(11, "communication", f"{flow.of}: {flow.rule} tolerates {count} liars among "
                           f"{needs[0] * count + needs[1]} nodes or more, got {case.nodes}",
-                          f"more nodes; {case.nodes} nodes bear at most {most} liars under the median")  # fmt: skip
+                          f"more nodes; {case.nodes} nodes tolerate at most {most} liars under the median")  # fmt: skip
         elif not balance.honest(case.facts, (flow,), np.array([case.nodes]))[0]:
             yield Finding(11, "communication", f"{flow.of}: {graphs.degrees(flow.graph, np.array([case.nodes]))[0]} "
                           f"neighbours in a {flow.graph} of {case.nodes} nodes cannot outvote {count} liars",

@@ -4,7 +4,7 @@ ring by shrink, spare    a melt-down: up to all ranks but one die, at steps with
                          inside the all-reduce, in the agreement and in the repair, and when a recovery begins; in
                          jobs that agree after every step or every few, and in jobs that do not
 ring by respawn, restart deaths one after the other, of ranks that may have been replaced before; by rejoin, of others
-other patterns           as many deaths as the policy bears
+other patterns           as many deaths as the policy survives
 
 With ballast the messages are long, and deaths meet ranks in the middle of sending or receiving them.
 """

@@ -32,19 +32,25 @@ def _refuse_simulated(ctx: click.Context, option: click.Parameter, ranks: int | 
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
-@click.option("-n", "ranks", type=click.IntRange(min=1), required=True, help="Processes, spares included.")
+@click.option("-n", "ranks", type=click.IntRange(min=1), required=True, help="Number of processes, spares included.")
 @click.option("--simulate", type=int, hidden=True, is_eager=True, expose_value=False, callback=_refuse_simulated)
 @click.option(
     "--recovery",
     type=click.Choice(tuple(POLICIES)),
     default="shrink",
     show_default=True,
-    help="The program's policy: restart starts the job again, under the others it goes on by itself.",
+    help="The program's policy: with restart a new launch resumes the job, with the others the survivors go on.",
 )
-@click.option("--launches", type=click.IntRange(min=1), default=LAUNCHES, show_default=True, help="Most launches.")
-@click.option("--deadline", type=Positive(), help="Longest time for one launch; absent: none.")
 @click.option(
-    "--limit", "limit_s", type=Positive(), help="Kill a rank that is stopped for so long; absent: 1 s, more if busy."
+    "--launches",
+    type=click.IntRange(min=1),
+    default=LAUNCHES,
+    show_default=True,
+    help="Limit of the number of launches.",
+)
+@click.option("--deadline", type=Positive(), help="Time limit of one launch; absent: none.")
+@click.option(
+    "--limit", "limit_s", type=Positive(), help="Kill a rank that is stopped for this long; absent: 1 s, more if busy."
 )
 @click.option("--detector/--no-detector", default=True, show_default=True, help="Look for stopped ranks.")
 @click.option("--trace", is_flag=True, help="Record what each rank does when (see 'python -m emulator trace').")
@@ -52,14 +58,16 @@ def _refuse_simulated(ctx: click.Context, option: click.Parameter, ranks: int | 
     "--trace-limit",
     type=click.IntRange(min=1),
     metavar="EVENTS",
-    help="With --trace: events of each rank that are kept, the last ones.",
+    help="With --trace: number of events kept for each rank, the last ones.",
 )
 @click.option(
     "--out",
     metavar="DIR",
     help="Keep a result and its page in this folder; absent: with --trace, in runs/program/<UTC time>, else nowhere.",
 )
-@click.option("--json", "json_file", metavar="FILE", help="Write status, launches, recoveries and ranks' ends to it.")
+@click.option(
+    "--json", "json_file", metavar="FILE", help="Write status, launches, recoveries and how ranks ended to this file."
+)
 @click.argument("program", nargs=-1, required=True, metavar="PROGRAM.py|-m MODULE [ARGUMENT]...")
 def run(
     ranks: int, recovery: str, launches: int, deadline: float | None, limit_s: float | None, detector: bool,

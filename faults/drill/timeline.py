@@ -246,7 +246,7 @@ def _notes(records: Sequence[Record], within: Sequence[Record], death: Death) ->
     ]
     levels = {"memory": "from the buddy's memory", "disk": "from disk"}
     own = dict.fromkeys(
-        f"what ranks alone have: {levels[r['level']]}, as of step {r['step']}"
+        f"private state of ranks: {levels[r['level']]}, as of step {r['step']}"
         for r in within
         if r["what"] == What.LEVEL
     )

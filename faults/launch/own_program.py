@@ -256,11 +256,11 @@ def failed(processes: Sequence[Process], status: int, own: int, ended_for: str =
     """
     said = [one.word for one in processes if one.word]
     wanted = max((one.status for one in processes), default=0) or max(own, 0)
-    behind = [one for one in processes if one.word == outcome.REACHED]
-    if behind and outcome.END_ALL.isdisjoint(said) and not stalled:
+    after_loop = [one for one in processes if one.word == outcome.REACHED]
+    if after_loop and outcome.END_ALL.isdisjoint(said) and not stalled:
         ended = f"{said.count(outcome.LEFT)} of {len(said)} processes came to the end of the program"
-        how = _list(behind, ended_for)
-        _say(f"error: all steps are done, but {how} behind the loop, where a result may be missing: {ended}")
+        how = _list(after_loop, ended_for)
+        _say(f"error: all steps are done, but {how} after the loop; a result may be missing: {ended}")
     elif ended_for:
         _say(f"error: not recovered: {ended_for}")
     elif said and not outcome.failed(said):

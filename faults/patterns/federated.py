@@ -37,7 +37,7 @@ def run(spec: JobSpec, folder: Path, tools: DrillContext) -> dict[str, Any]:
 
 
 def _serve(spec: JobSpec, folder: Path, training: Training, route: Route, peers: Peers) -> dict[str, Any]:
-    aggregate = rules.of(spec.options["rule"]).bearing(spec.options["liars"])
+    aggregate = rules.of(spec.options["rule"]).tolerating(spec.options["liars"])
     answered: list[list[int]] = []
     begin = np.concatenate([training.begin()["weights"], work.ballast(spec.options["ballast"])])
     deadline_s = spec.options["deadline_s"] + spec.options["ballast"] * spec.ranks / _SLOWEST

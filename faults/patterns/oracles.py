@@ -50,7 +50,7 @@ def same_training(spec: JobSpec, folder: Path, results: Results) -> Finding:
     if spec.checkpoint["levels"]:
         astray = [v["place"] for v in working if v["own"] != _own(spec, v["place"])]
         if astray:
-            return False, f"what rank {astray[0]} alone has differs from the replay of its steps"
+            return False, f"the private state of rank {astray[0]} differs from the replay of its steps"
     if all(v["digest"] == expected for v in working):
         return True, f"loss {losses[-1]:.4f}, bit-equal to the fault-free run on {len(working)} ranks"
     off = max(float(np.abs(np.subtract(v["losses"], losses)).max()) for v in working)
@@ -179,7 +179,7 @@ def replayed_rounds(spec: JobSpec, folder: Path, results: Results) -> Finding:
 
 def _average(training: Training, clients: int, answered: Sequence[Sequence[int]], spec: JobSpec) -> np.ndarray:
     """Replay the rounds of training and averaging, with the clients that answered in each."""
-    model, aggregate = training.begin()["weights"], rules.of(spec.options["rule"]).bearing(spec.options["liars"])
+    model, aggregate = training.begin()["weights"], rules.of(spec.options["rule"]).tolerating(spec.options["liars"])
     for number, those in enumerate(answered):
         if those:
             rows = np.array([training.locally(model, client - 1, clients, number) for client in those])

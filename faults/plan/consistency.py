@@ -96,7 +96,7 @@ def _check_two_ends(rank: int, first: Event, second: Event, refilled: bool) -> N
     earlier, later = (second, first) if _is_before(second.when, first.when) else (first, second)
     raise UsageError(
         f"faults contradict each other: {earlier.text!r} and {later.text!r} both end rank {rank}, "
-        f"{'which can die only once in a step' if refilled else 'which can die only once, as no process replaces it'}; "
+        f"{'which can die only once in a step' if refilled else 'and no process replaces it after the first'}; "
         f"drop one{'' if refilled else ', or recover by spare, respawn or restart'}"
     )
 

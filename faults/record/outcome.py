@@ -1,7 +1,7 @@
 """The status file of each process of a job: success is read from these, because mpirun's exit status proves nothing.
 
     began ─► reached ─► left        its loop came to the end, and then the program did
-        │        └────► undone      the program raised an error behind the loop
+        │        └────► undone      the program raised an error after the loop
         └─────────────► failed      it raised one in the loop, or recovery could not go on
                       quit          it ended itself in the loop, by sys.exit or MPI.Finalize
                       aborted       it called MPI's Abort: the job is to end
@@ -137,8 +137,8 @@ def fail(status: int = 0, word: str = FAILED) -> None:
     """Record that the program ends itself, by an uncaught exception or with that exit status."""
     if file := _file():
         before = file.read_text().split() if file.exists() else []
-        behind = REACHED in before and word == FAILED
-        say(" ".join([UNDONE if behind else word, str(status), *([BEGAN] if before else [])]))
+        after_loop = REACHED in before and word == FAILED
+        say(" ".join([UNDONE if after_loop else word, str(status), *([BEGAN] if before else [])]))
 
 
 def is_news(text: str) -> bool:

@@ -33,11 +33,12 @@ def check_quorum(comm: Any, limit_s: float | None) -> None:
         return
     if isinstance(limit_s, bool) or not isinstance(limit_s, int | float) or not limit_s >= 0:
         raise UsageError(
-            f"quorum is for how many emulated seconds a cut may last before a side stops, got {limit_s!r}: 0.2"
+            "quorum must be a number of emulated seconds >= 0 (the longest cut that stops no rank), such as 0.2, got "
+            f"{limit_s!r}"
         )
     if not carrier.of(comm).timed:
         raise UsageError(
-            "quorum needs an emulated network, which tells its ranks of a cut, got MPI's own: use emulator.emulate"
+            "quorum needs an emulated network, where ranks are notified of a cut, got MPI's own: use emulator.emulate"
         )
 
 

@@ -101,7 +101,10 @@ class Route(GuardedLoop):
         """
         assert self._decision is not None
         if not self.group.advance(self._decision):
-            raise ValueError(f"routing was told of {len(self.group.work_comms)} stages, and this is one more")
+            stages = len(self.group.work_comms)
+            raise ValueError(
+                f"routing(stages={stages}) allows {stages - 1} calls of renew(), this is one more: pass a larger stages"
+            )
         self.comm = self.group.work_comm
         self.comm.Ack_failed()
 

@@ -81,7 +81,8 @@ def check_no_loop(call: str) -> None:
     """
     if in_own_loop():
         raise UsageError(
-            f"{call} begins a loop in a loop, and a death would leave ranks in different ones: end the first before"
+            f"{call} begins a loop inside another one, where a death would leave ranks in different loops: end the "
+            "first one before"
         )
 
 
@@ -102,7 +103,7 @@ class GuardedLoop:
     drill: DrillContext
     step: int
     _inside = False
-    _ended = False  # no step is left: sys.exit() ends the program as it does behind the ``with``
+    _ended = False  # no step is left: sys.exit() ends the program as it does after the ``with``
     _left_by: BaseException | None = None
 
     def _check_use(self) -> None:
@@ -113,7 +114,7 @@ class GuardedLoop:
                 f"step {self.step} was left by {what}: {left}, and the program went on: catch it inside job.attempt()"
             )
         if not self._inside:
-            raise UsageError("the loop has no with, got job.next() outside: with faults.recovering(...) as job: while")
+            raise UsageError("use the loop inside 'with faults.recovering(...) as job:', job.next() was called outside")
 
     def __enter__(self) -> Self:
         self._inside = True
@@ -201,8 +202,8 @@ def _of_a_death(error: MPI.Exception, trace: TracebackType | None) -> UsageError
     if not _Loop.guarded:
         return UsageError(f"{line}a rank died before the loop, got {error}: faults run starts the program again")
     return UsageError(
-        f"{line}a rank has died, got {error}: in the loop use job.comm inside job.attempt(), and behind it job.comm, "
-        "which has only living ranks"
+        f"{line}a rank has died, got {error}: use job.comm, inside job.attempt() in the loop; after the loop it has "
+        "the living ranks only"
     )
 
 

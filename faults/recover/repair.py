@@ -249,7 +249,7 @@ class Repairing(Restoring):
             if self.levels is not None and len(processes.placement.places) < len(processes.wanted):
                 gone = min(processes.wanted - set(processes.placement.places))
                 raise RecoveryFailed(
-                    "rebuild", f"no rank is left to go on with what rank {gone} alone had: give more spares"
+                    "rebuild", f"no rank is left to take over the private state of rank {gone}: give more spares"
                 )
             self._roll_back()
             self._note(

@@ -279,19 +279,18 @@ def recovering(
     if not 0 <= spares < comm.Get_size():
         raise UsageError(f"spares must leave a rank to work, got {spares} of {comm.Get_size()} ranks")
     if rejoin is not None and not chosen.later:
-        raise UsageError(
-            f"rejoin says when places are filled again under policy 'rejoin', got {policy!r}: leave it out"
-        )
+        raise UsageError(f"rejoin= is only for policy 'rejoin', got policy {policy!r}: leave it out")
     if rejoin is not None and not callable(rejoin):
-        raise UsageError(f"rejoin is a callable that says whether there is room for new processes, got {rejoin!r}")
+        raise UsageError(f"rejoin must be a callable that returns whether new processes can be started, got {rejoin!r}")
     if levels is not None and not chosen.keeps_places:
         raise UsageError(
-            f"what a rank alone has needs another one in its place: policy 'spare' or 'respawn', got {policy!r}"
+            f"levels= saves the private state of ranks for the processes that replace them: use policy 'spare' or "
+            f"'respawn', got {policy!r}"
         )
     if every < 0:
-        raise UsageError(f"ranks agree every 1 or more steps, or 0 for only after a death, got {every}")
+        raise UsageError(f"every must be >= 1 (agree every k steps) or 0 (agree only after a death), got {every}")
     if levels is not None and not every:
-        raise UsageError("what a rank alone has is kept with each agreement: every=1 or more goes with levels, got 0")
+        raise UsageError("levels= saves private state at each agreement: give every >= 1, got 0")
     with spawning.joining(drill):
         processes = JobProcesses(comm, chosen, spares, at_least, drill, checksum)
     loop = Recovering(processes, state, drill, levels, every, notice, rejoin, checksum)

@@ -49,7 +49,7 @@ REPLACED = _Refusing(
 )
 BETWEEN_STEPS = _Refusing(
     "job.comm carries no messages between two steps, which are not done again after a death: use it inside "
-    "job.attempt(), or behind the loop"
+    "job.attempt(), or after the loop"
 )
 
 

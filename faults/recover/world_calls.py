@@ -122,7 +122,7 @@ def _hangs(call: str, processes: int) -> str:
     if processes == 1 or not (in_own_loop() or MPI.COMM_WORLD.Get_failed().Get_size()):
         return ""
     kind = call.partition(".")[0]
-    where, remedy = ("in", _INSTEAD[kind]) if in_own_loop() else ("behind", "leave it out")
+    where, remedy = ("in", _INSTEAD[kind]) if in_own_loop() else ("after", "leave it out")
     return f"{call} of {processes} ranks {where} the loop would wait for a dead one for ever: {remedy}"
 
 

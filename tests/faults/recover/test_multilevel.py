@@ -115,7 +115,7 @@ def test_levels_need_agreements() -> None:
     assert Request("ring", 5, [], "spare", options={"agree": 4}, **order).spec(0).options["agree"] == 4
     with pytest.raises(UsageError, match="--agree-every 1 or more, got 0"):
         Request("ring", 5, [], "spare", options={"agree": 0}, **order).spec(0)
-    with pytest.raises(UsageError, match="every=1 or more goes with levels, got 0"):
+    with pytest.raises(UsageError, match="give every >= 1, got 0"):
         recovering(MPI.COMM_SELF, {}, policy="spare", levels=Levels({}), every=0)
 
 
