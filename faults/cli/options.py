@@ -1,4 +1,4 @@
-"""The command-line options of a request, and their types."""
+"""The command-line options of a drill request, and their types."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Names(click.ParamType):
 
 
 class Positive(click.ParamType):
-    """A time above 0, in seconds; 0 would mean the same as an absent option."""
+    """A time above 0, in seconds; 0 is rejected because it would mean the same as an absent option."""
 
     name = "TIME"
 
@@ -147,7 +147,7 @@ def requesting(*names: str, **changes: dict[str, Any]) -> Callable[[Callable[...
 
 
 def _request_of(pattern: str | None, asked: dict[str, Any]) -> Request:
-    """The request with these option values; reads the plan files."""
+    """Make the request of these option values; reads the plan files."""
     faults, planned = read_lines(asked.pop("faults", ()))
     if asked.get("seed") is None:
         asked["seed"] = planned or 0

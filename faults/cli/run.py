@@ -23,7 +23,7 @@ from faults.policies import POLICIES
 
 
 def _refuse_simulated(ctx: click.Context, option: click.Parameter, ranks: int | None) -> None:
-    """Refuse simulated ranks, which share a process: a program that recovers is started and judged by its processes."""
+    """Refuse --simulate: a recovering program is started and judged as processes, and simulated ranks share one."""
     if ranks is not None:
         raise UsageError(
             f"a program that recovers runs on real ranks, got --simulate {ranks}: give -n {ranks}; faults drill "
@@ -106,7 +106,7 @@ def run(
 
 
 def _options_after(context: click.Context, arguments: Sequence[str]) -> list[str]:
-    """The program's arguments that are spelled like an option that was not given to this command."""
+    """Options of this command that stand after the program's name, and so are arguments of the program."""
     ours = {
         name
         for option in context.command.params
@@ -117,5 +117,5 @@ def _options_after(context: click.Context, arguments: Sequence[str]) -> list[str
 
 
 def in_result(record: dict[str, Any]) -> dict[str, Any]:
-    """What a result says of the program: as in the file of ``--json``, with each recovery in words as well."""
+    """The program's part of a result: the content of the ``--json`` file, and each recovery in words."""
     return record | {"recoveries": [facts | {"told": in_words(facts)} for facts in record["recoveries"]]}

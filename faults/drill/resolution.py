@@ -1,4 +1,4 @@
-"""Resolve a request to a job; reject what is contradictory or impossible."""
+"""Resolve a request into a job; reject what is contradictory or impossible."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ OWN_BYTES = 1 << 16  # of arrays that only one rank has, where there are levels 
 
 
 def resolve(request: Request, seed: int) -> JobSpec:
-    """The job of one repeat, whose faults are drawn by `seed`.
+    """Resolve the request into the job of one repeat, whose faults are drawn with `seed`.
 
     Raises
     ------
@@ -77,7 +77,7 @@ def resolve(request: Request, seed: int) -> JobSpec:
 
 
 def placement(job: JobSpec) -> list[int] | None:
-    """Host of each working rank and of each spare: as requested, else of the network."""
+    """The host of each working rank and of each spare: as requested, else from the network."""
     if job.real_hosts:
         return two_hosts.placement(job.ranks)
     if isinstance(job.hosts, int):
@@ -89,7 +89,7 @@ def placement(job: JobSpec) -> list[int] | None:
 
 
 def _groups(job: JobSpec) -> dict[str, list[int]]:
-    """The racks, or the regions, in which the network's hosts stand: the number of each rank's."""
+    """The number of each rank's rack or region, where the network's hosts are in racks or regions."""
     if job.net is None:
         return {}
     network = load(job.net).sized(job.world)
@@ -99,7 +99,7 @@ def _groups(job: JobSpec) -> dict[str, list[int]]:
 
 
 def even_hosts(ranks: int, spares: int, hosts: int) -> list[int]:
-    """Ranks in even blocks on so many hosts; spares, which come after them, wait on the first.
+    """Place ranks in even blocks on `hosts` hosts; spares, which follow them, on the first.
 
     Raises
     ------
@@ -112,7 +112,7 @@ def even_hosts(ranks: int, spares: int, hosts: int) -> list[int]:
 
 
 def check_network(net: str, ranks: int, policy: Policy | None) -> None:
-    """Reject an emulated network that so many ranks, spares included, cannot use, or that the policy cannot.
+    """Reject an emulated network that is too small for the ranks, spares included, or unfit for the policy.
 
     Parameters
     ----------
@@ -154,7 +154,7 @@ def _check_ranks(job: JobSpec, pattern: Pattern) -> None:
 
 
 def _check_simulated(job: JobSpec) -> None:
-    """Reject what simulated ranks do not do, and more of them than fit into memory."""
+    """Reject options that simulated ranks do not support, and more ranks than fit into memory."""
     from emulator.sim.run import check_memory  # it imports MPI, which a launcher does without
 
     check_memory(job.world, _SIMULATED_BYTES)
@@ -239,7 +239,7 @@ def _check_kinds(job: JobSpec, pattern: Pattern, faults: Sequence[Fault]) -> Non
 
 
 def _only_in_repair(job: JobSpec, when: When) -> bool:
-    """Whether a job reaches that point only after a death."""
+    """Whether the job reaches this named point only after a death."""
     if when.phase != "agree":
         return when.recovery or when.phase in job.policy.points
     every = job.options.get("agree", 1)
@@ -248,7 +248,7 @@ def _only_in_repair(job: JobSpec, when: When) -> bool:
 
 
 def _check_roles(job: JobSpec, pattern: Pattern) -> None:
-    """Reject a named point that the rank never reaches; after another rank's death it may have that rank's role."""
+    """Reject a named point that the rank never reaches; after a death it may take over another rank's role."""
     for event in job.events:
         role = pattern.phases.get(event.when.phase or "")
         heir = any(other.kind.final and other.rank != event.rank for other in job.events)
@@ -260,7 +260,7 @@ def _check_roles(job: JobSpec, pattern: Pattern) -> None:
 
 
 def _check_flips(job: JobSpec) -> None:
-    """Reject flips that meet no state, and those after which no majority of ranks has the right one."""
+    """Reject flips at ranks without state, and flips that leave no majority of ranks with the right state."""
     flips = [event for event in job.events if event.kind.spoils_state or event.kind.spoils_messages]
     for event in flips:
         together = {other.rank for other in flips if other.when == event.when and other.kind.spoils_state}
@@ -276,7 +276,7 @@ def _check_flips(job: JobSpec) -> None:
 
 
 def _cut_off(job: JobSpec, limit_s: float) -> list[Event]:
-    """An event for each rank that stops because a cut that lasts longer than that leaves it without a quorum.
+    """Make an event for each rank that stops because a cut longer than `limit_s` leaves it without a quorum.
 
     Raises
     ------
@@ -304,7 +304,7 @@ def _cut_off(job: JobSpec, limit_s: float) -> list[Event]:
 
 
 def _with_daemon(event: Event, faults: Sequence[Fault]) -> Event:
-    """A real host dies with its daemon."""
+    """Mark a host failure so that the daemon (prted) of a real host is killed as well."""
     fault = faults[int(event.ident.partition(".")[0])]
     if not fault.kind.whole_host or not fault.target.hosts:
         return event

@@ -90,11 +90,11 @@ class DrillContext:
         yield
         clock.work(declared_s)
         if self.injector is not None:
-            self.injector.drag(clock.cpu() - began + declared_s)
+            self.injector.stretch(clock.cpu() - began + declared_s)
 
-    def spoken(self, values: np.ndarray) -> np.ndarray:
+    def falsified(self, values: np.ndarray) -> np.ndarray:
         """What this rank sends in the place of `values`: the same, or on a lying rank a falsified copy."""
-        return values if self.injector is None else self.injector.spoken(values)
+        return values if self.injector is None else self.injector.falsified(values)
 
     def follow(self) -> None:
         """Count the steps of the ranks at work, for a spare that has none of its own, so that a fault can meet it."""

@@ -52,7 +52,7 @@ class Injector(Instrument):
         self._slow: list[tuple[float, float]] = []
         self._lies: list[tuple[float, float | str]] = []
         ours = {
-            "slow": self._slow_down, "lie": self._begin_to_lie, "flip": self._flip, "flip-message": self._flip_next,
+            "slow": self._slow_down, "lie": self._start_falsifying, "flip": self._flip, "flip-message": self._flip_next,
         }  # fmt: skip
         self.spoils_messages = any(event.kind.spoils_messages for event in events)
         self._flips: list[Event] = []  # of the next messages
@@ -177,18 +177,18 @@ class Injector(Instrument):
         until = self._clock.now() + (math.inf if event.duration_s is None else event.duration_s)
         self._slow.append((until, float(event.factor or 1.0)))
 
-    def drag(self, cpu_seconds: float) -> None:
+    def stretch(self, cpu_seconds: float) -> None:
         """Stretch work that took `cpu_seconds` by the slowness in force: the rest of the time is slept."""
         now = self._clock.now()
         factor = max((f for until, f in self._slow if until > now), default=1.0)
         if factor > 1:
             self._clock.sleep(cpu_seconds * (factor - 1))
 
-    def _begin_to_lie(self, event: Event) -> None:
+    def _start_falsifying(self, event: Event) -> None:
         until = self._clock.now() + (math.inf if event.duration_s is None else event.duration_s)
         self._lies.append((until, event.factor if event.factor is not None else -1.0))
 
-    def spoken(self, values: np.ndarray) -> np.ndarray:
+    def falsified(self, values: np.ndarray) -> np.ndarray:
         """What this rank sends in the place of `values`: the same, or a falsified copy while a lie is in force."""
         now = self._clock.now()
         how = next((h for until, h in self._lies if until > now), None)

@@ -68,7 +68,7 @@ def _client(training: Training, route: Route) -> Any:
         with route.drill.computing():
             weights[:] = training.locally(begin, route.rank - 1, clients, number)
         change = weights - begin
-        said = route.drill.spoken(change)  # a liar lies about what it found, not about what it was sent
+        said = route.drill.falsified(change)  # a liar lies about what it found, not about what it was sent
         if said is not change:
             weights[:] = begin + said
         return trained, 1.0

@@ -59,7 +59,7 @@ def run(spec: JobSpec, folder: Path, tools: DrillContext) -> dict[str, Any]:
         for step in route.steps(spec.steps):
             if work.loaded(load.nbytes, step):
                 mix(carriers, load, mixing)
-            said = np.ascontiguousarray(tools.spoken(value))
+            said = np.ascontiguousarray(tools.falsified(value))
             with tools.computing():
                 mix(peers, said, mixing)
             value = said

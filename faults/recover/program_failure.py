@@ -58,7 +58,7 @@ def in_own_loop() -> bool:
 
 def guard() -> None:
     """From now on an uncaught exception of this process is noticed by the others."""
-    sys.excepthook = die_loudly
+    sys.excepthook = end_on_exception
 
 
 def enter_loop() -> None:
@@ -146,10 +146,10 @@ def end_in_the_loop(error: BaseException, trace: TracebackType | None) -> None:
         code = error.code if isinstance(error.code, int) else int(error.code is not None)
         said = "" if error.code is None or isinstance(error.code, int) else f"{error.code}\n"
         _end(f"{said}{_name()} ended itself by sys.exit({code}) before the last step", code)
-    die_loudly(type(error), error, trace)
+    end_on_exception(type(error), error, trace)
 
 
-def die_loudly(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+def end_on_exception(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """An uncaught exception must look like a crash: a process that exits with an error code is never missed.
 
     Bad usage is one line; if all ranks have found it out, the exit status is 2. A rank that meets a death before its
@@ -174,7 +174,7 @@ def die_loudly(kind: type[BaseException], error: BaseException, trace: Traceback
         _print_once(f"error: {_name()}: {error}", str(error))
     else:
         traceback.print_exception(kind, error, trace)
-    _kill_myself()
+    _end_process()
 
 
 def _in_drill() -> bool:
@@ -225,7 +225,7 @@ def _end_all(line: str, status: int, word: str) -> NoReturn:
     outcome.tell(aborted=MPI.COMM_WORLD.Get_rank(), at=LOCAL.clock.now())
     outcome.fail(status, word)
     LOCAL.clock.sleep(_ENDED_WITHIN_S)
-    _kill_myself()
+    _end_process()
 
 
 def _print_once(line: str, text: str) -> None:
@@ -237,7 +237,7 @@ def _print_once(line: str, text: str) -> None:
 def _end(line: str, status: int, word: str = outcome.QUIT) -> NoReturn:
     outcome.fail(status, word)
     print(line, file=sys.stderr)
-    _kill_myself()
+    _end_process()
 
 
 def depart(drill: DrillContext, step: int, place: int | None) -> NoReturn:
@@ -246,7 +246,7 @@ def depart(drill: DrillContext, step: int, place: int | None) -> NoReturn:
     outcome.fail(0, outcome.TOLD)
     outcome.tell(left=place, at=drill.platform.clock.now())
     print(f"{_name(drill)} left before step {step}, as it was told to", file=sys.stderr)
-    _kill_myself(drill.platform.executioner)
+    _end_process(drill.platform.executioner)
 
 
 def end_corrupt(drill: DrillContext, step: int) -> NoReturn:
@@ -254,7 +254,7 @@ def end_corrupt(drill: DrillContext, step: int) -> NoReturn:
     drill.journal.write(What.DEPARTED, step=step)
     outcome.fail(0, outcome.CORRUPT)
     print(f"{_name(drill)} ended itself in step {step}: its state is not that of the other ranks", file=sys.stderr)
-    _kill_myself(drill.platform.executioner)
+    _end_process(drill.platform.executioner)
 
 
 def end_cut_off(drill: DrillContext, step: int | None, unreached: Iterable[int]) -> NoReturn:
@@ -263,10 +263,10 @@ def end_cut_off(drill: DrillContext, step: int | None, unreached: Iterable[int])
     outcome.fail(0, outcome.CUT_OFF)
     line = f"{_name(drill)} stops: it reaches no quorum without ranks {', '.join(map(str, unreached))}"
     print(line, file=sys.stderr)
-    _kill_myself(drill.platform.executioner)
+    _end_process(drill.platform.executioner)
 
 
-def _kill_myself(executioner: Executioner = LOCAL.executioner) -> NoReturn:
+def _end_process(executioner: Executioner = LOCAL.executioner) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     executioner.strike(signal.SIGKILL)

@@ -95,7 +95,7 @@ def test_a_kill_within_a_step_and_its_copy_to_the_buddy(tmp_path, offset: int, c
 
 @pytest.mark.parametrize(
     ("lines", "said"),
-    [(["kill 2,3 @ step 12"], "both lost"), (["kill 0 @ step 5", "kill 2,4 @ step 12"], "no rank is left to go on")],
+    [(["kill 2,3 @ step 12"], "both lost"), (["kill 0 @ step 5", "kill 2,4 @ step 12"], "no rank is left to take over")],
 )
 def test_what_no_level_has_is_lost_with_a_reason(tmp_path, lines, said) -> None:
     evaluation = simulated(tmp_path, lines, levels="memory")
