@@ -1,4 +1,4 @@
-"""Federated averaging: clients train on data that they keep, a server averages what they send.
+"""Federated averaging: clients train on their own data, a server averages the models that they send.
 
 A client that dies, hangs or is late is left out of the round (`continue`); one that lies is outvoted by a robust rule.
 """
@@ -63,7 +63,7 @@ def _client(training: Training, route: Route) -> Any:
     def train(model: np.ndarray, number: int) -> tuple[np.ndarray, float]:
         route.drill.working_on(number)
         route.look()  # a client hears from the server only, and would never know that another one died
-        trained = model.copy()  # what comes behind the weights is carried there and back
+        trained = model.copy()  # the ballast after the weights is sent back unchanged
         weights, begin = trained[: training.parameters], model[: training.parameters]
         with route.drill.computing():
             weights[:] = training.locally(begin, route.rank - 1, clients, number)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def check_quorum(comm: Any, limit_s: float | None) -> None:
-    """Refuse a quorum where no rank is told of a cut.
+    """Refuse a quorum that is no time, or where ranks are not notified of a cut.
 
     Raises
     ------
@@ -43,7 +43,7 @@ def check_quorum(comm: Any, limit_s: float | None) -> None:
 
 
 def stop_without_quorum(loop: Recovering, comm: Any, limit_s: float | None) -> None:
-    """From now on end this rank in its loop when a cut by ``comm.network_state`` leaves it without a quorum.
+    """Make this rank end in its loop when a cut by ``comm.network_state`` leaves it without a quorum.
 
     Parameters
     ----------
