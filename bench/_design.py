@@ -13,13 +13,13 @@ from mpi4py import MPI
 
 import emulator
 from bench._common import write
-from demos._lib.skeleton import seconds
+from demos._lib.design.skeleton import seconds
 from emulator.costs import waiting
-from emulator.costs.ways import Ways
-from emulator.design.exchange import Exchange
+from emulator.costs.message_paths import Ways
 from emulator.design.model import Flow
-from emulator.design.skeleton import TERMS, by_term, expected
-from emulator.design.terms import ways_of
+from emulator.design.prices.exchange import Exchange
+from emulator.design.prices.network_terms import ways_of
+from emulator.design.prices.skeleton import TERMS, by_term, expected
 from emulator.network import load
 
 NETWORKS = ("10gbe", "cloud-zone", "wan")

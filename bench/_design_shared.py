@@ -12,9 +12,9 @@ from typing import Any
 
 from bench._common import write
 from bench._design import SPREAD, exchanges
-from demos._lib.skeleton import simulated
-from emulator.design.exchange import price
-from emulator.design.terms import ways_of
+from demos._lib.design.skeleton import simulated
+from emulator.design.prices.exchange import price
+from emulator.design.prices.network_terms import ways_of
 from emulator.network import load
 
 NETWORKS = Path(__file__).parents[1] / "examples" / "networks"

@@ -9,7 +9,7 @@ from demos._lib.timing import Formula
 from emulator import costs
 from emulator.measure.series import Series
 from emulator.network import Network
-from emulator.run.session import Run
+from emulator.run.demo_run import Run
 
 WITHIN = 0.10  # of each other: measured and predicted time on an emulated network
 

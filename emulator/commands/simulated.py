@@ -30,8 +30,8 @@ def simulate(
     network = sized(net, ranks)
     prepare()
     from emulator.commands.ending import save_and_show
-    from emulator.sim.interleavings import shuffled
-    from emulator.sim.program import RankFailed
+    from emulator.sim.programs.interleavings import shuffled
+    from emulator.sim.programs.program import RankFailed
 
     network = network if shuffle is None else shuffled(network)
     json = None if json is None else os.path.abspath(json)  # the program may change the directory
@@ -114,7 +114,7 @@ def _rows(
 ) -> list[Any]:  # fmt: skip
     """Run the program; gives each rank's traffic and inversions."""
     from emulator.core import traffic
-    from emulator.sim.program import run_program
+    from emulator.sim.programs.program import run_program
 
     def end(comm: Any) -> Any:
         engine = comm.engine
