@@ -74,11 +74,10 @@ def search(
                     break
     except KeyboardInterrupt:
         result["interrupted"] = True
-    except RankFailed as failure:  # it does what is not simulated
+    except BaseException as error:
         results.discard(folder)
-        sys.exit(simulated.status_of(failure))
-    except BaseException:
-        results.discard(folder)
+        if isinstance(error, RankFailed):  # it does what is not simulated
+            sys.exit(simulated.status_of(error))
         raise
     if not kinds:
         results.discard(folder)

@@ -102,25 +102,20 @@ class _Replay:
             self.go_on(target)
 
 
-def replay(
-    programs: Iterable[Program], alpha: float, beta: float, gamma: float = 0.0, gap: float = 0.0,
-    egress: float | None = None,
-) -> list[float]:  # fmt: skip
+def replay(programs: Iterable[Program], alpha: float, beta: float, gamma: float = 0.0) -> list[float]:
     """When each rank, on a host of its own and all hosts alike, is done with its program, in seconds.
 
     Parameters
     ----------
     programs : what each rank does, one step after another
     alpha, beta, gamma : latency of a message in seconds; seconds per byte on a card; seconds per byte reduced
-    gap : least time between two messages that leave one card, in seconds
-    egress : seconds per byte of the sender's card where it is quicker than the path; absent: `beta`
 
     Raises
     ------
     ValueError
         A rank waits for a message that no rank sends.
     """
-    return follow(programs, alike(alpha, beta, egress, gap), gamma)
+    return follow(programs, alike(alpha, beta), gamma)
 
 
 def follow(programs: Iterable[Program], ways: Ways, gamma: float = 0.0) -> list[float]:

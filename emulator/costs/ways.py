@@ -71,21 +71,9 @@ class Ways:
         return found
 
 
-def alike(alpha: float, beta: float, egress: float | None = None, gap: float = 0.0) -> Ways:
-    """Ways between ranks on hosts of their own, all equal.
-
-    Parameters
-    ----------
-    alpha, beta : latency in seconds, seconds per byte
-    egress : seconds per byte of the sender's card where it is quicker than the path; absent: `beta`
-    gap : least seconds between two messages of one sender
-    """
-    out = beta if egress is None else egress
-
-    def make(source: int, target: int) -> Way:
-        return Way(alpha, Station(("out", source), out, gap), (), Station(("into", target), beta))
-
-    return Ways(make)
+def alike(alpha: float, beta: float) -> Ways:
+    """Ways between ranks on hosts of their own, all equal: latency in seconds, seconds per byte."""
+    return Ways(lambda source, target: Way(alpha, Station(("out", source), beta), (), Station(("into", target), beta)))
 
 
 class Queues:

@@ -15,12 +15,12 @@ from emulator import carrier, results
 from emulator.control import Control
 from emulator.errors import CannotWrite, UsageError, on_root
 from emulator.launch import mpirun
-from emulator.network import Network, load
 from emulator.run import console, launches
 from emulator.run.stall import StallWatch
 
 if TYPE_CHECKING:
     from emulator.measure.series import Series
+    from emulator.network import Network
     from emulator.sim import SimulatedComm
     from emulator.trace.recorder import Recorder
 
@@ -111,6 +111,8 @@ class Run:
         """The network for all ranks of the job: a preset's name, a file, or one that was loaded."""
         if net is None:
             return None
+        from emulator.network import load
+
         return (load(net) if isinstance(net, str) else net).sized(self.size)
 
     def _carrier(self, common: CommonOptions) -> MPI.Intracomm:

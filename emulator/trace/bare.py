@@ -20,7 +20,7 @@ from emulator.core.instruments import NO_PEER, Instruments, Wait
 from emulator.core.waits_for import WaitNotes
 from emulator.core.wall_clock import perf_counter as _now
 from emulator.trace import bare_calls
-from emulator.trace.bare_requests import Receiving, TracedPrequest, TracedRequest, install
+from emulator.trace.bare_requests import Receiving, TracedPrequest, install
 
 _NAN = math.nan
 _NUMBERS = 22  # bits of a token that count the messages of one channel
@@ -145,24 +145,6 @@ class TracedComm(MPI.Intracomm):
 
     # -- receiving
 
-    def Recv(
-        self, buf: Any, source: int = MPI.ANY_SOURCE, tag: int = MPI.ANY_TAG, status: MPI.Status | None = None
-    ) -> None:
-        self._take(super().Recv, buf, source, tag, status)
-
-    def recv(
-        self, buf: Any = None, source: int = MPI.ANY_SOURCE, tag: int = MPI.ANY_TAG, status: MPI.Status | None = None
-    ) -> Any:
-        return self._take(super().recv, buf, source, tag, status)
-
-    def _take(self, call: Callable[..., Any], buf: Any, source: int, tag: int, status: MPI.Status | None) -> Any:
-        since, status = _now(), status if status is not None else MPI.Status()
-        token = self.expect(source, tag)
-        self.begin_to_wait(since, self.number(source), tag)
-        answer = call(buf, source, tag, status)
-        self.tell_receive(status, token, since)
-        return answer
-
     def Sendrecv(
         self, sendbuf: Any, dest: int, sendtag: int = 0, recvbuf: Any = None, source: int = MPI.ANY_SOURCE,
         recvtag: int = MPI.ANY_TAG, status: MPI.Status | None = None,
@@ -187,17 +169,12 @@ class TracedComm(MPI.Intracomm):
         self.tell_receive(status, token, since)
         return answer
 
-    def Irecv(self, buf: Any, source: int = MPI.ANY_SOURCE, tag: int = MPI.ANY_TAG) -> MPI.Request:
-        return TracedRequest(super().Irecv(buf, source, tag), self, self._receiving(source, tag))
-
-    def irecv(self, buf: Any = None, source: int = MPI.ANY_SOURCE, tag: int = MPI.ANY_TAG) -> MPI.Request:
-        return TracedRequest(super().irecv(buf, source, tag), self, self._receiving(source, tag))
-
-    def _receiving(self, source: int, tag: int) -> Receiving:
+    def receiving(self, source: int, tag: int) -> Receiving:
+        """What a receive does that is posted now."""
         return Receiving(self.expect(source, tag), self.number(source), tag)
 
     def Recv_init(self, buf: Any, source: int = MPI.ANY_SOURCE, tag: int = MPI.ANY_TAG) -> MPI.Prequest:
-        return TracedPrequest(super().Recv_init(buf, source, tag), self, lambda: self._receiving(source, tag))
+        return TracedPrequest(super().Recv_init(buf, source, tag), self, lambda: self.receiving(source, tag))
 
     # -- communicators
 

@@ -1,4 +1,4 @@
-"""Methods of a traced communicator that are all alike: sends, probes, collectives, and those that make communicators.
+"""Methods of a traced communicator that are all alike: messages, probes, collectives, and new communicators.
 
 Each calls MPI's own method of the same name and tells the instruments of the communicator
 (`emulator.trace.bare.TracedComm`) when it began and ended.
@@ -34,19 +34,19 @@ def wrap(traced: type[MPI.Intracomm]) -> None:
         (_BLOCKING, functools.partial(_sending, blocking=True)),
         (_NONBLOCKING, functools.partial(_sending, blocking=False)),
         (_PERSISTENT, _starting),
+        ("Recv recv", _taking),
+        ("Irecv irecv", _posting),
         (_PROBES, _finding),
         (_COLLECTIVE, _meeting),
         (_MAKING, _making),
     ):
         for name in names.split():
-            if hasattr(MPI.Intracomm, name):
-                setattr(traced, name, make(name))
+            original = getattr(MPI.Intracomm, name, None)
+            if original is not None:
+                setattr(traced, name, functools.wraps(original)(make(original)))
 
 
-def _sending(name: str, blocking: bool) -> Any:
-    original = getattr(MPI.Intracomm, name)
-
-    @functools.wraps(original)
+def _sending(original: Any, blocking: bool) -> Any:
     def call(self: Any, buf: Any, dest: int, tag: int = 0) -> Any:
         since = _now()
         if blocking:
@@ -61,11 +61,32 @@ def _sending(name: str, blocking: bool) -> Any:
     return call
 
 
-def _finding(name: str) -> Any:
-    """A probe. A message that a matched probe has found counts as received then."""
-    original, takes, waits = getattr(MPI.Intracomm, name), "m" in name.lower(), not name.startswith(("I", "i"))
+def _taking(original: Any) -> Any:
+    def call(
+        self: Any, buf: Any = None, source: int = MPI.ANY_SOURCE, tag: int = MPI.ANY_TAG,
+        status: MPI.Status | None = None,
+    ) -> Any:  # fmt: skip
+        since, status = _now(), status if status is not None else MPI.Status()
+        token = self.expect(source, tag)
+        self.begin_to_wait(since, self.number(source), tag)
+        answer = original(self, buf, source, tag, status)
+        self.tell_receive(status, token, since)
+        return answer
 
-    @functools.wraps(original)
+    return call
+
+
+def _posting(original: Any) -> Any:
+    def call(self: Any, buf: Any = None, source: int = MPI.ANY_SOURCE, tag: int = MPI.ANY_TAG) -> Any:
+        return TracedRequest(original(self, buf, source, tag), self, self.receiving(source, tag))
+
+    return call
+
+
+def _finding(original: Any) -> Any:
+    """A probe. A message that a matched probe has found counts as received then."""
+    takes, waits = "m" in original.__name__.lower(), not original.__name__.lower().startswith("i")
+
     def call(self: Any, source: int = MPI.ANY_SOURCE, tag: int = MPI.ANY_TAG, status: MPI.Status | None = None) -> Any:
         since, status = _now(), status if status is not None else MPI.Status()
         if waits:
@@ -81,10 +102,7 @@ def _finding(name: str) -> Any:
     return call
 
 
-def _starting(name: str) -> Any:
-    original = getattr(MPI.Intracomm, name)
-
-    @functools.wraps(original)
+def _starting(original: Any) -> Any:
     def call(self: Any, buf: Any, dest: int, tag: int = 0) -> Any:
         return TracedPrequest(
             original(self, buf, dest, tag), self, lambda: Sending(self.tell_send(buf, dest, tag, _now()))
@@ -93,10 +111,7 @@ def _starting(name: str) -> Any:
     return call
 
 
-def _meeting(name: str) -> Any:
-    original = getattr(MPI.Intracomm, name)
-
-    @functools.wraps(original)
+def _meeting(original: Any) -> Any:
     def call(self: Any, *arguments: Any, **named: Any) -> Any:
         since, token = _now(), self.meet()
         self.begin_to_wait(since, tag=COLLECTIVE)
@@ -107,12 +122,9 @@ def _meeting(name: str) -> Any:
     return call
 
 
-def _making(name: str) -> Any:
-    original = getattr(MPI.Intracomm, name)
-
-    @functools.wraps(original)
+def _making(original: Any) -> Any:
     def call(self: Any, *arguments: Any, **named: Any) -> Any:
         plain = MPI.Intracomm(self)  # MPI makes an object of the class of this one
-        return self.child(getattr(plain, name)(*arguments, **named), name)
+        return self.child(original(plain, *arguments, **named), original.__name__)
 
     return call
