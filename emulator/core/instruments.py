@@ -31,7 +31,11 @@ class Instrument:
     """
 
     def phase(self, name: str, **info: object) -> None:
-        """An algorithm enters a named phase; `step` in `info` is the number of its step, if it has any."""
+        """An algorithm enters a named phase.
+
+        `info` may hold `step`, the number of its step, and `recovery`: until the next phase the rank recovers from a
+        death, and does none of the program's work.
+        """
 
     def sent(
         self, source: int, destination: int, tag: int, size: int, start: float, end: float, asked: float, first: float,

@@ -116,6 +116,10 @@ class JobProcesses:
         self._drill.waits_for(NO_RANK)  # the error that ended a wait left its note
         self._drill.placed(self.place if self.place is not None else -1)
 
+    def recovers(self, phase: str) -> None:
+        """Tell instruments that this rank enters a phase in which it does not do the program's work."""
+        self.phase(phase, recovery=True)
+
     def _new_sums(self) -> MessageSums | None:
         """The checksums of messages over the communicators in use, where they are compared or one is to be spoiled."""
         injector = self._drill.injector
@@ -202,8 +206,8 @@ class JobProcesses:
             None when it is done; what the survivors agreed on instead if a rank died meanwhile.
         """
         self._drill.enters(REBUILDS)
-        self.phase("rebuild")
-        self.phase(self.policy.name)
+        self.recovers("rebuild")
+        self.recovers(self.policy.name)
         self.revoke()
         before, coordinator = self.placement, self._coordinator
         comms_left = self.group.advance(decision)

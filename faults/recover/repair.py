@@ -181,7 +181,7 @@ class Repairing(Restoring):
 
     def _agree(self, ok: bool, leaves: bool = False, grows: bool = False) -> Decision:
         self.drill.enters(AGREES)
-        self._processes.phase("agree")
+        self._processes.recovers("agree")
         group = self._processes.group
         wait = self._sleep if self.place is None else None
         kept = self._copies.flags if self._processes.has_state else survivor_group.ANY

@@ -86,7 +86,7 @@ def _window(trace: Trace, messages: list[Message], chosen: list[Message]) -> tup
 
 
 def _rank(trace: Trace, one: RankTrace, window: _Window) -> dict[str, Any]:
-    phases = [(window.span(at, end), name) for at, end, name, _ in one.phases()]
+    phases = [(window.span(phase.begin, phase.end), phase.name) for phase in one.phases()]
     spans = [(window.span(span.since, span.until), span) for span in activity.spans(trace, one)]
     faults = [(at, text) for at, text, _ in one.named(FAULT)]
     if one.killed and not faults:

@@ -49,7 +49,7 @@ class Restoring:
 
     def _restore(self) -> bool:
         """Send the state to those that have none; false if that failed on this rank."""
-        self._processes.phase("restore")
+        self._processes.recovers("restore")
         group, table, holders = self._processes.group, self._processes.placement, self._processes.holders()
         if not holders:
             remedy = "see why they ended" if outcome.one_failed() else "use checkpoints and --recovery restart"
