@@ -19,6 +19,7 @@ from emulator.comm.management import context_number
 from emulator.core.instruments import NO_PEER, Instruments, Wait
 from emulator.core.waits_for import WaitNotes
 from emulator.core.wall_clock import perf_counter as _now
+from emulator.trace import traced_calls
 from emulator.trace.traced_requests import Receiving, TracedPrequest, install
 
 _NAN = math.nan
