@@ -275,8 +275,7 @@ def of(comm: Any) -> Carrier:
     attributes = vars(comm)
     if "_bare_carrier" not in attributes:
         attributes["_bare_carrier"] = Carrier(comm, handles.instruments)
-    made: Carrier = attributes["_bare_carrier"]
-    return made
+    return attributes["_bare_carrier"]
 
 
 def _of_handle(comm: MPI.Comm) -> Carrier:

@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Any
 from mpi4py import MPI
 
 from emulator.comm.buffers import Incoming, check_elements, element_type, is_dense, outgoing, pack, parse, split, unpack
+from emulator.comm.lazy_numpy import np
 from emulator.comm.refused import NotEmulated
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     Bytes = NDArray[np.uint8]
-else:
-    from emulator.comm.lazy_numpy import np
 
 
 def given(spec: Any, blocks: int = 1) -> Bytes:

@@ -8,16 +8,12 @@ from __future__ import annotations
 
 import operator
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mpi4py import MPI
 
+from emulator.comm.lazy_numpy import np
 from emulator.comm.refused import NotEmulated
-
-if TYPE_CHECKING:
-    import numpy as np
-else:
-    from emulator.comm.lazy_numpy import np
 
 _SELF = MPI.COMM_SELF  # a program on simulated ranks has another one
 _view = MPI.buffer.frombuffer

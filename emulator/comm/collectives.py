@@ -5,16 +5,12 @@ The messages have a context of their own, so that no receive of the program, not
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mpi4py import MPI
 
 from emulator.comm.blocks import Vector, given, operand, wanted
-
-if TYPE_CHECKING:
-    import numpy as np
-else:
-    from emulator.comm.lazy_numpy import np
+from emulator.comm.lazy_numpy import np
 
 IN_PLACE = MPI.IN_PLACE
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+if TYPE_CHECKING:
+    import numpy
 
-class _Numpy:
-    def __getattr__(self, name: str) -> Any:
-        import numpy
+    np = numpy
+else:
 
-        found = self.__dict__[name] = getattr(numpy, name)
-        return found
+    class _Numpy:
+        def __getattr__(self, name: str) -> Any:
+            import numpy
 
+            found = self.__dict__[name] = getattr(numpy, name)
+            return found
 
-np = _Numpy()
+    np = _Numpy()

@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING, Any
 from mpi4py import MPI
 
 from emulator.comm.collectives import Collectives
+from emulator.comm.lazy_numpy import np
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
-else:
-    from emulator.comm.lazy_numpy import np
 
 _TAG = 1
 

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import click
 
+from emulator.errors import UsageError
 from emulator.network import Path, Plan, load, presets
-from emulator.network.files import preset_path
+from emulator.network.files import is_file, preset_path
 from emulator.network.protocol import Protocol
 from emulator.report import formats, terminal
 from emulator.report.model import Column, Item, Map, Table
@@ -37,6 +38,10 @@ def networks(context: click.Context) -> None:
 @click.argument("name")
 def show(name: str) -> None:
     """Print a preset as a file to start from."""
+    if is_file(name):
+        raise UsageError(
+            f"show prints a preset, {name!r} is a file's name: python -m emulator networks check {name} lays it out"
+        )
     click.echo(preset_path(name).read_text(encoding="utf-8"), nl=False)
 
 

@@ -67,8 +67,7 @@ def awaited(graph: str, p: NDArray[np.int64]) -> Array:
 
 def _interpolated(graph: str, p: NDArray[np.int64]) -> Array:
     ranks, known = np.log2([(1, 1.0), *_AWAITED[graph]]).T
-    found: Array = 2.0 ** np.interp(np.log2(p), ranks, known)
-    return found
+    return 2.0 ** np.interp(np.log2(p), ranks, known)
 
 
 def targets(graph: str, p: int) -> Sequence[list[list[int]]]:

@@ -31,8 +31,7 @@ LATE = 1.5
 def lognormal(normal: Array, spread: float) -> Array:
     """Turn standard normal values into log-normal times with mean 1 and coefficient of variation `spread`."""
     variance = math.log1p(spread**2)
-    times: Array = np.exp(math.sqrt(variance) * normal - variance / 2)
-    return times
+    return np.exp(math.sqrt(variance) * normal - variance / 2)
 
 
 def stratified_normals(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
@@ -133,8 +132,7 @@ def _time_until_done(p: float, spread: float, share: float | None, needed: float
 def _order_statistic(p: float, needed: float) -> Array:
     """Density of the `needed`-th smallest of p normal draws, on the grid."""
     logs = math.lgamma(p + 1) - math.lgamma(needed) - math.lgamma(p - needed + 1)
-    density: Array = _DENSITY * np.exp(logs + (needed - 1) * _LOG_BELOW + (p - needed) * _LOG_ABOVE)
-    return density
+    return _DENSITY * np.exp(logs + (needed - 1) * _LOG_BELOW + (p - needed) * _LOG_ABOVE)
 
 
 def late_after(spread: float) -> float:
@@ -154,8 +152,7 @@ def _backed_up(p: float, spread: float) -> Array:
     """P(all p are done), on the grid, where a copy of each late one begins when it is late."""
     times = lognormal(_GRID, spread)
     copy_below = np.interp(times - late_after(spread), times, _BELOW, left=0.0)
-    done: Array = (1 - _BELOW[::-1] * (1 - copy_below)) ** p
-    return done
+    return (1 - _BELOW[::-1] * (1 - copy_below)) ** p
 
 
 def repeated(p: Any, spread: float, share: float | None = None) -> Any:

@@ -30,6 +30,11 @@ def preset_path(name: str) -> Path:
     return _PRESETS / f"{name}.toml"
 
 
+def is_file(name_or_path: str) -> bool:
+    """Tell whether this is the path of a network file, and not a preset's name."""
+    return "/" in name_or_path or "." in name_or_path
+
+
 def load(name_or_path: str) -> Network:
     """Load a preset by its name, or a network file by its path (anything with a slash or a dot in it).
 
@@ -38,10 +43,10 @@ def load(name_or_path: str) -> Network:
     UsageError
         No such preset or file, or an invalid field: the message names field, value and legal range.
     """
-    is_file = "/" in name_or_path or "." in name_or_path
-    path = Path(name_or_path) if is_file else preset_path(name_or_path)
+    own = is_file(name_or_path)
+    path = Path(name_or_path) if own else preset_path(name_or_path)
     text = read_text(path, f"network file {name_or_path!r}")
-    return parse(text, name_or_path if is_file else path.name, path.parent)
+    return parse(text, name_or_path if own else path.name, path.parent)
 
 
 def parse(text: str, origin: str = "network", folder: Path | None = None) -> Network:

@@ -12,10 +12,10 @@ from emulator import carrier
 from emulator.comm.carrier import EmulatedCarrier
 from emulator.comm.members import Members
 from emulator.core.instruments import Wait
-from emulator.sim import lockstep
+from emulator.sim.collectives import lockstep
 from emulator.sim.connection import meet
 from emulator.sim.engine import SimulatedEngine
-from emulator.sim.plain import PlainCalls
+from emulator.sim.simple_messages import PlainCalls
 
 
 class SimulatedCarrier(EmulatedCarrier):
@@ -67,8 +67,7 @@ class SimulatedComm(PlainCalls):
         return SimulatedCarrier(self, self.engine.instruments)
 
     def _find_members(self) -> Members:
-        members: Members = self._real.shared.members  # type: ignore[attr-defined]
-        return members
+        return self._real.shared.members  # type: ignore[attr-defined]
 
     def raise_error(self, code: int) -> None:
         engine = self.engine

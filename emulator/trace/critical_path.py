@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 
@@ -205,16 +206,9 @@ def by_kind(path: list[Part]) -> dict[str, float]:
 
 def merged(path: list[Part]) -> Iterator[Part]:
     """Join neighbouring parts of one kind on one way."""
-    waiting: Part | None = None
-    for part in path:
-        if waiting is not None and (waiting.kind, waiting.rank, waiting.peer) == (part.kind, part.rank, part.peer):
-            waiting = Part(waiting.since, part.until, part.kind, part.rank, part.peer)
-            continue
-        if waiting is not None:
-            yield waiting
-        waiting = part
-    if waiting is not None:
-        yield waiting
+    for (kind, rank, peer), neighbours in groupby(path, lambda part: (part.kind, part.rank, part.peer)):
+        these = list(neighbours)
+        yield Part(these[0].since, these[-1].until, kind, rank, peer)
 
 
 @dataclass(frozen=True)

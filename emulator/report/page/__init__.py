@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from emulator.errors import CannotWrite
@@ -19,7 +19,7 @@ from emulator.report import terminal, views
 from emulator.report.model import Detail, Drawing, Item, Map, Scenario, Series, Table, Text, Verdict
 from emulator.report.page import coefficients
 from emulator.report.page.chart import key
-from emulator.report.page.figures import Figure, bounded, figures
+from emulator.report.page.figures import bounded, figures
 from emulator.report.page.scenarios import answer
 from emulator.report.views import common, several, timeline
 from emulator.results import RESULT, plain
@@ -89,35 +89,16 @@ def render(results: Sequence[Mapping[str, Any]]) -> str:
     style, script = ((_HERE / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     if any(run.diagram for run in runs):
         style, script = style + diagram.STYLE, script + diagram.SCRIPT
-    page: str = _templates().get_template("page.html.j2").render(
+    return _templates().get_template("page.html.j2").render(
         title=title, runs=runs, style=Markup(style), script=Markup(script), shapes=Markup(_SHAPES),
         beside=[item for item in beside if not _pictured(item)], overlays=list(figures(beside)),
     )  # fmt: skip
-    return page
 
 
-@dataclass(frozen=True)
-class _Run:
+def _run(result: Mapping[str, Any], name: str) -> SimpleNamespace:
     """What the template shows of one result."""
-
-    title: str
-    found: str
-    facts: list[tuple[str, str]]
-    figures: list[Figure]
-    diagram: str
-    timeline: list[Item]
-    items: list[Item]
-    warnings: list[str]
-    failures: list[str]
-    fidelity: list[Item]
-    environment: list[tuple[str, str]]
-    command: str
-    started: str
-
-
-def _run(result: Mapping[str, Any], name: str) -> _Run:
     items = [item.item if isinstance(item, Detail) else item for item in views.body(result)]
-    return _Run(
+    return SimpleNamespace(
         title=name,
         found=views.finding(result),
         facts=_facts(result),

@@ -165,6 +165,13 @@ def test_a_shown_preset_is_a_file_that_means_the_same(tmp_path):
     assert mine.sized(9).describe() == theirs.sized(9).describe()
 
 
+def test_show_of_a_file_points_to_check(tmp_path):
+    (tmp_path / "mine.toml").write_text(LINK)
+    refused = CliRunner().invoke(networks, ["show", str(tmp_path / "mine.toml")])
+    assert "networks check" in str(refused.exception)
+    assert "there is no network" not in str(refused.exception)
+
+
 @pytest.mark.parametrize("name", ["volunteers", "examples/networks/racks.toml", "examples/networks/fat-tree.toml"])
 def test_check_prints_hosts_links_and_paths(name):
     where = name if "/" not in name else str(Path(__file__).parents[3] / name)

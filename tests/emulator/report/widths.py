@@ -41,7 +41,8 @@ def fits(item: Table | Map, width: int, full: bool) -> None:
         rows = [rows[number] for number in item.key]
         assert len(rows) == len(item.rows) or notes[0].startswith(f"{len(rows)} of {len(item.rows)} rows")
     cells = [(" ".join(column.heading.split()), column.form(row[i])) for row in rows for i, column in _columns(item)]
-    widest = max((len(text) for _, text in cells), default=0)
+    words = [word for _, column in _columns(item) for word in column.heading.split()]
+    widest = max(map(len, [*(text for _, text in cells), *words]), default=0)
     assert all(len(line) <= max(width, widest + 4) for line in shown), (width, shown)
     whole = "\n".join(shown)
     for heading, text in cells:
