@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
 import tempfile
@@ -53,6 +54,14 @@ def written(command: Sequence[str], limit_s: float) -> Any:
         if not path.exists():
             raise CheckFailed(f"{' '.join(command)} ended with status {status} and no figures within {limit_s:g} s")
         return json.loads(path.read_text())
+
+
+def cpu_s(command: Sequence[str], limit_s: float) -> float:
+    """Seconds of CPU time that a command and all that it starts use."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    output(command, limit_s)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def output(

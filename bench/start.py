@@ -5,17 +5,15 @@ The demo is started by a plain mpirun, as a user does it, and is ended in order 
 
 from __future__ import annotations
 
-import resource
 import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
-from bench._common import Row, output, row
+from bench._common import Row, cpu_s, row
 from emulator.errors import CheckFailed
 from emulator.launch import mpirun
 from emulator.launch.job import start
@@ -46,17 +44,11 @@ def _of_nothing() -> Row:
         program.write_text("from mpi4py import MPI\n")
         alone = mpirun.command(_MANY, [str(program)])
         words = ["-m", "emulator", "run", "--net", "10gbe", "--out", str(Path(folder) / "run"), str(program)]
-        used = [(cpu_s(mpirun.command(_MANY, words)), cpu_s(alone)) for _ in range(_TURNS)]
+        used = [
+            (cpu_s(mpirun.command(_MANY, words), _JOB_WITHIN_S), cpu_s(alone, _JOB_WITHIN_S)) for _ in range(_TURNS)
+        ]
     ours, bare = (statistics.median(times) for times in zip(*used, strict=True))
     return row(f"CPU of {_MANY} ranks that start and end", ours, "s", bare, most_ratio=2)
-
-
-def cpu_s(command: Sequence[str]) -> float:
-    """Seconds of CPU time that a command and all that it starts use."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    output(command, _JOB_WITHIN_S)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def first_line() -> float:

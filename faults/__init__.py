@@ -45,7 +45,7 @@ def __getattr__(name: str) -> Any:
 def _uncaught(kind: type[BaseException], error: BaseException, trace: Any) -> None:
     """End a rank with one line, not a traceback, after bad usage or a call before its loop that met a dead rank."""
     if kind.__module__ == "mpi4py.MPI" or issubclass(kind, UsageError):
-        from faults.recover.program_failure import end_on_exception
+        from faults.recover.user_loop.program_failure import end_on_exception
 
         end_on_exception(kind, error, trace)
     sys.__excepthook__(kind, error, trace)

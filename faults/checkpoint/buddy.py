@@ -66,7 +66,7 @@ class Buddy:
         return sorted(step for step in self._steps if step >= 0)
 
     def save(self, step: int, state: State) -> None:
-        """Copy every rank's state as of `step` to its right neighbour; collective. After an error the last copy stays."""
+        """Copy every rank's state as of `step` to its right neighbour; collective. An error leaves the last copy."""
         # A step that is tried again replaces its own copy, not that of the step before.
         slot = self._steps.index(step) if step in self._steps else self._next
         self._steps[slot], self._next = -1, slot

@@ -11,12 +11,14 @@ from typing import Any
 from mpi4py import MPI
 
 from emulator.core.operations import Operation
-from emulator.sim.failures import Failures
-from faults.recover.spawning import Starter
+from emulator.sim.ulfm.failures import Failures
+from faults.recover.replacements.admission import Starter
 
 
 class SimulatedNewcomers(Operation):
-    """Ranks started into the simulation, and the operation for which they wait; see `faults.recover.spawning.Started`.
+    """Ranks started into the simulation, and the operation for which they wait.
+
+    See `faults.recover.replacements.admission.Started`.
 
     Parameters
     ----------
