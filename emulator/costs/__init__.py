@@ -50,22 +50,22 @@ PATTERNS: dict[str, Pattern] = {
 
 
 def pattern(name: str) -> Pattern:
-    """Look a pattern up by name; refuses names that are none."""
+    """Look a pattern up by name; refuses unknown names."""
     return entry_of(PATTERNS, name, "a pattern with a cost formula")
 
 
 def collective(name: str) -> Collective:
-    """Look a collective up by name; refuses names that are none."""
+    """Look a collective up by name; refuses unknown names."""
     return entry_of(COLLECTIVES, name, "a pattern that is a collective")
 
 
 def price(name: str, alpha: float, beta: float, gamma: float, p: Any, n: float, **options: Any) -> Price:
-    """Price of the pattern `name` by term; see `Pattern.price`."""
+    """Price the pattern `name` by term; see `Pattern.price`."""
     return pattern(name).price(alpha, beta, gamma, p, n, **options)
 
 
 def terms(name: str, p: int, **options: Any) -> Terms:
-    """S(p), V(p) and R(p) of the pattern `name`."""
+    """Coefficients S(p), V(p) and R(p) of the pattern `name`."""
     return pattern(name).terms(p, **options)
 
 
