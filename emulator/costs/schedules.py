@@ -76,7 +76,7 @@ k_ary_tree = _along(quaternary, _up, partial(_down, farthest_first=False))
 
 
 def _folded(exchange: _Exchange) -> Schedule:
-    """Schedule of an all-reduce among 2^k places; of the first 2 (p - 2^k) ranks the even ones hand over their vector."""
+    """Schedule of an all-reduce among 2^k places: of the first 2 (p - 2^k) ranks the even ones hand theirs over."""
 
     def schedule(p: int, count: int, itemsize: int) -> list[Program]:
         places, n = 1 << floor_lg(p), count * itemsize

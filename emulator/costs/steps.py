@@ -29,8 +29,7 @@ def all_reduces(computes: Times, schedule: Schedule, count: int, itemsize: int) 
 def gossips(
     computes: Times, targets: Sequence[Sequence[Sequence[int]]], size: float, late: float = 0
 ) -> list[list[Step]]:
-    """Schedule of steps that compute, then send `size` bytes to neighbours: rank i to each of ``targets[k][i]`` in
-    turn.
+    """Schedule of steps that compute, then send `size` bytes to neighbours: rank i to ``targets[k][i]`` in turn.
 
     A rank receives in the order in which these messages are sent. With `late` > 0 a message is waited for so many
     exchanges later, infinite: never; what a rank has sent before must have left its card before it sends again.

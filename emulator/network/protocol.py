@@ -38,7 +38,7 @@ class Protocol:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """The terms of messages above a size.
+    """The terms of messages above a size, in place of the link's.
 
     Attributes
     ----------

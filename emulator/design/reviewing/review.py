@@ -1,4 +1,4 @@
-"""The reviewer: 17 rules, each of which says slot, rule, figure and remedy. Errors fail a check, questions do not."""
+"""The reviewer: 17 rules, each giving slot, rule, figure and remedy. Errors fail a check, questions do not."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NEEDED = {"mean": None, "median": (2, 1), "trimmed-mean": (2, 1), "krum": (2, 3)
 
 
 def check(sheet: Sheet, terms: dict[str, Any] | None = None) -> list[Finding]:
-    """Review a complete sheet; findings in the order of the rules, none for a sheet that passes."""
+    """Review a complete sheet; findings in the order of the rules, empty if the sheet passes."""
     facts, design = facts_and_design(sheet, terms)
     priced = pricing.price(facts, design)
     nodes = min(pricing.chosen_nodes(sheet, priced), facts.job.most)
@@ -68,13 +68,13 @@ def stragglers(case: Case) -> Iterator[Finding]:
 
 
 def _remediable(case: Case) -> bool:
-    """Whether the facts leave something to do about slow nodes but fewer of them."""
+    """Whether the facts allow a remedy for slow nodes other than fewer nodes."""
     design = case.design
     return any(kind.hurries for kind in design.kinds) or 2 * design.steps_between() - 1 <= case.facts.job.staleness
 
 
 def _against_waiting(design: Design) -> str:
-    """What shortens the wait for slow nodes with the patterns of a design."""
+    """Remedies that shorten the wait for slow nodes with the patterns of a design."""
     names = [f'"{name}"' for name in HURRIES if any(name in kind.hurries for kind in design.kinds)]
     hurried = f"stragglers = {' or '.join(names)}, " if names else ""
     return f"{hurried}fewer nodes, more rounds between exchanges, or bounded staleness"
