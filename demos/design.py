@@ -19,8 +19,8 @@ from typing import Any
 
 import click
 
-from demos._lib import design_receipts as receipts_of
-from demos._lib import design_report as report
+from demos._lib.design import receipts as receipts_of
+from demos._lib.design import report
 from demos._lib.program import Asked
 from emulator.errors import CheckFailed, UsageError
 from emulator.results.files import replacing
@@ -99,7 +99,7 @@ def predict(asked: Asked, sensitivity: bool, out: str | None, path: str | None) 
     With --change the changed design stands beside the sheet's own, and the slots that this opens again are named.
     """
     from emulator import design
-    from emulator.design import pricing
+    from emulator.design.prices import pricing
 
     change, measured, after = asked.changes, asked.terms, asked.sheet
     before = asked.read() if change else after
@@ -111,7 +111,7 @@ def predict(asked: Asked, sensitivity: bool, out: str | None, path: str | None) 
         text = report.reopened(design.check(before, measured), design.check(after, measured), change)
         click.echo("\n".join(report.wrapped(text, more="  ")))
     if sensitivity:
-        from emulator.design.margins import sensitivity as vary
+        from emulator.design.planning.tolerance import sensitivity as vary
 
         for line in report.sensitivity(vary(after, measured)):
             click.echo(line)
@@ -140,7 +140,7 @@ def predict(asked: Asked, sensitivity: bool, out: str | None, path: str | None) 
 def plan(asked: Asked, objective: str, save: str | None, path: str | None, full: bool) -> None:
     """Search all designs for the job's facts; the sheet's slots, if it has any, are not looked at."""
     from emulator import design
-    from emulator.design.writing import sheet_text
+    from emulator.design.sheets.writer import sheet_text
 
     sheet = asked.sheet
     found = design.plan(sheet, objective, asked.terms)
@@ -171,8 +171,8 @@ def tolerance(asked: Asked) -> None:
 @click.option("--export", type=click.Choice(["torchrun"]), help="Print a script that times this step's all-reduce.")
 def tools(asked: Asked, export: str | None) -> None:
     """Name the production tools and options that each slot maps to."""
-    from emulator.design import tools as known
     from emulator.design.model import facts_and_design
+    from emulator.design.sheets import tools as known
 
     facts, chosen = facts_and_design(asked.sheet, asked.terms)
     if export:
@@ -187,8 +187,8 @@ def tools(asked: Asked, export: str | None) -> None:
 def draw(asked: Asked, out: str | None) -> None:
     """Draw the whiteboard: boxes, arrows with bytes per step, the six slots, the figures. SVG."""
     from emulator import design
-    from emulator.design import pricing
-    from emulator.design.drawing import draw as drawn
+    from emulator.design.prices import pricing
+    from emulator.design.sheets.drawing import draw as drawn
 
     priced = design.predict(asked.sheet, asked.terms)
     text = drawn(priced, min(pricing.chosen_nodes(asked.sheet, priced), asked.sheet.job.most))
@@ -213,13 +213,13 @@ def run(asked: Asked, most: int, cap: int, simulate: int | None, **options: Any)
     sheet's sizes by its patterns; a program, at the size that it holds on this machine. Exit
     status 1 if the total, or a term of at least 5 % of the step, is more than 15 % off.
     """
-    from demos._lib import design_run
+    from demos._lib.design import run as skeleton_run
 
     if cap < 1:
         raise UsageError(f"--cap must be at least 1 byte, got {cap}: write e.g. 64K")
     if simulate is not None:
         refuse_beside_simulate("most", "pace", "trace")
-    sys.exit(design_run.start(asked, simulate or most, simulate is not None, cap, options))
+    sys.exit(skeleton_run.start(asked, simulate or most, simulate is not None, cap, options))
 
 
 @_verb
@@ -238,11 +238,11 @@ def drill(
     The job is the sheet's program, or the pattern's own training or service of `faults`, with the processes of this
     machine. Exit status 3 if it did not recover.
     """
-    from demos._lib import design_drill
+    from demos._lib.design import drill as sheet_drill
 
     if simulate is not None:
         refuse_beside_simulate("most")
-    sys.exit(design_drill.start(asked, simulate or most, simulate is not None, repeat, seed, fault, place))
+    sys.exit(sheet_drill.start(asked, simulate or most, simulate is not None, repeat, seed, fault, place))
 
 
 @main.command()

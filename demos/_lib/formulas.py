@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from statistics import median
+from typing import TYPE_CHECKING
 
 from demos._lib.timing import Formula
 from emulator import costs
 from emulator.measure.series import Series
-from emulator.network import Network
-from emulator.run.session import Run
+from emulator.run.demo_run import Run
+
+if TYPE_CHECKING:
+    from emulator.network import Network
 
 WITHIN = 0.10  # of each other: measured and predicted time on an emulated network
 

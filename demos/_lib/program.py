@@ -12,11 +12,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from emulator.design.sheet import Sheet, load
+from emulator.design.sheets.sheet import Sheet, load
 from emulator.errors import UsageError
 
 PARTS = ("RANKS", "scaled", "data", "timed", "main")
-"""What the module of a program defines; see `demos._lib.case`."""
+"""What the module of a program defines; see `demos._lib.cases.case`."""
 
 
 @dataclass(frozen=True)

@@ -120,11 +120,6 @@ class EmulatedComm(Probes, Pickled, ObjectCollectives, Management, Refused, MPI.
             raise ValueError(f"cannot serialize {type(self).__name__!r} instance: only MPI.COMM_WORLD has a name")
         return _of_mpi, ("COMM_WORLD",)
 
-    def _drop(self) -> None:
-        self.carrier.free()
-        self._freed = True
-        self._forget_messages()
-
     @property
     def control(self) -> MPI.Intracomm:
         """The control plane: a communicator of the same processes, whose calls cost no emulated time."""

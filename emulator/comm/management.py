@@ -12,6 +12,7 @@ from typing import Any
 
 from mpi4py import MPI
 
+from emulator.carrier import Carrier
 from emulator.comm.point_to_point import PointToPoint
 from emulator.comm.refused import NotEmulated
 
@@ -28,6 +29,8 @@ class Management(PointToPoint):
     _hidden: Any
     _made: int
     _buffer: Any
+    _groups: dict[tuple[int, ...], int]
+    carrier: Carrier
 
     def _child(self, real: MPI.Comm, *how: Any) -> Any:
         """Wrap a real communicator that was made from this one; COMM_NULL is returned as it is."""
@@ -66,8 +69,6 @@ class Management(PointToPoint):
         self._made -= 1
         return self._child(real, "group", tag, members, count)
 
-    _groups: dict[tuple[int, ...], int]
-
     def Free(self) -> None:
         self._drop()
         self._real.Free()
@@ -79,7 +80,9 @@ class Management(PointToPoint):
     free = Free
 
     def _drop(self) -> None:
-        raise NotImplementedError
+        self.carrier.free()
+        self._freed = True
+        self._forget_messages()
 
     def Compare(self, comm: Any) -> int:
         if comm is self:

@@ -29,10 +29,12 @@ import math
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from emulator.core.fair_rates import Flight, FluidModel, Key, Piece
-from emulator.network import Network
+
+if TYPE_CHECKING:
+    from emulator.network import Network
 
 _KEPT = 32  # pieces of each card that are kept for messages that come too late
 

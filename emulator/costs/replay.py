@@ -8,8 +8,8 @@ a message of n bytes that a rank sends at time t, every card serving one message
     first = start + alpha
     due   = max(first, ingress) + n beta = ingress                            of the receiver's card
 
-Where ranks share a host, or hosts an uplink, messages pass these queues too (`emulator.costs.ways`). A card takes
-messages in the order of `first`, and of the senders' ranks where that is equal. The receive is complete at
+Where ranks share a host, or hosts an uplink, messages pass these queues too (`emulator.costs.message_paths`). A card
+takes messages in the order of `first`, and of the senders' ranks where that is equal. The receive is complete at
 ``max(t, due)`` of the receiver, and n bytes are reduced in ``n gamma``. Nothing of the emulated network's code is used
 here, so that each can be tested against the other.
 """
@@ -20,7 +20,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from emulator.costs.ways import Traffic, Ways, alike
+from emulator.costs.message_paths import Traffic, Ways, alike
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,25 +102,20 @@ class _Replay:
             self.go_on(target)
 
 
-def replay(
-    programs: Iterable[Program], alpha: float, beta: float, gamma: float = 0.0, gap: float = 0.0,
-    egress: float | None = None,
-) -> list[float]:  # fmt: skip
+def replay(programs: Iterable[Program], alpha: float, beta: float, gamma: float = 0.0) -> list[float]:
     """When each rank, on a host of its own and all hosts alike, is done with its program, in seconds.
 
     Parameters
     ----------
     programs : what each rank does, one step after another
     alpha, beta, gamma : latency of a message in seconds; seconds per byte on a card; seconds per byte reduced
-    gap : least time between two messages that leave one card, in seconds
-    egress : seconds per byte of the sender's card where it is quicker than the path; absent: `beta`
 
     Raises
     ------
     ValueError
         A rank waits for a message that no rank sends.
     """
-    return follow(programs, alike(alpha, beta, egress, gap), gamma)
+    return follow(programs, alike(alpha, beta), gamma)
 
 
 def follow(programs: Iterable[Program], ways: Ways, gamma: float = 0.0) -> list[float]:

@@ -10,6 +10,8 @@ chapters 4 and 5). For few numbers of ranks that is Student's interval. The vari
 subtracted from the rest, so that nothing counts twice.
 """
 
+from __future__ import annotations
+
 import warnings
 from collections.abc import Sequence
 

@@ -16,6 +16,8 @@ such as its residuals show (see `emulator.measure.bootstrap`). Where a point has
 median there is no 95 % interval, or the points are no more than the terms, no interval is claimed.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from dataclasses import replace

@@ -10,7 +10,7 @@ from emulator.network import protocol as protocols
 from emulator.network import schema
 from emulator.network.loss import Loss
 from emulator.network.model import Host, Network, Nic, Path, Plan
-from emulator.network.slow_start import Segment, SlowStart
+from emulator.network.protocol import Segment, SlowStart
 from emulator.network.topology_sections import RegionsSection
 
 

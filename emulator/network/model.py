@@ -13,8 +13,7 @@ from typing import Any
 from emulator.network.draws import key as message_key
 from emulator.network.jitter import Jitter
 from emulator.network.loss import Loss
-from emulator.network.protocol import Protocol
-from emulator.network.slow_start import Segment, SlowStart
+from emulator.network.protocol import Protocol, Segment, SlowStart
 from emulator.network.topology import Flat, Topology
 
 

@@ -14,11 +14,11 @@ from mpi4py import MPI
 from emulator import carrier, results
 from emulator.errors import CheckFailed, UsageError
 from emulator.launch import streams
-from emulator.network import Network, load
+from emulator.run.demo_run import CommonOptions, Run
 from emulator.run.interrupts import INTERRUPTED, SaverOnSignal, leave
-from emulator.run.session import CommonOptions, Run
 
 if TYPE_CHECKING:
+    from emulator.network import Network
     from emulator.sim import SimulatedComm
 
 
@@ -91,6 +91,7 @@ def simulate(
 
 def sized(net: str | Network | None, ranks: int) -> Network:
     """The network of a simulation; one that lists fewer hosts than there are ranks says how many ranks share a host."""
+    from emulator.network import load
     from emulator.sim.run import check_memory
 
     if net is None:

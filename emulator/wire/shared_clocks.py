@@ -13,16 +13,19 @@ import os
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from mpi4py import MPI
 
 from emulator.core.cards import CELLS, Cards, Queue
 from emulator.core.wall_clock import cores
 from emulator.errors import UsageError
-from emulator.network import Network
 from emulator.wire import shared_flows
 from emulator.wire.shared_flows import SharedFlows
 from emulator.wire.wakeups import LINE, Wakeups
+
+if TYPE_CHECKING:
+    from emulator.network import Network
 
 PACING = 8
 LINKS_LOCK, PACING_LOCK = 0, 1

@@ -10,11 +10,13 @@ import functools
 import marshal
 import mmap
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from emulator.core.flows import Flows
 from emulator.errors import UsageError
-from emulator.network import Network
+
+if TYPE_CHECKING:
+    from emulator.network import Network
 
 _HALF = 1 << 23
 _HEADER = 64

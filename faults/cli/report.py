@@ -9,7 +9,6 @@ import functools
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +83,8 @@ class Report:
         CannotWrite
             At the end, when all has been printed: the result could not be written.
         """
+        from importlib import metadata  # which --help and a refusal do not need
+
         mpi = mpirun.find_mpi()
         results.check_writable(self._json_file)
         chosen_before = self._out is not None and Path(self._out).exists()

@@ -1,7 +1,6 @@
 """The chapters of the cases: every command that runs or drills a case prints what they show below it.
 
-What a chapter shows was printed by real ranks (`make docs`), and simulated ones must print the same: its commands run
-there, but for `ON_REAL_RANKS`.
+What a chapter shows was printed by real ranks (`make docs`), and simulated ones must print the same.
 The other commands are run by `tests.scripts.docs.test_documents`.
 """
 
@@ -11,8 +10,6 @@ import importlib
 import math
 import re
 import shlex
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,8 +18,6 @@ import pytest
 from click.testing import CliRunner
 
 from emulator import results
-from emulator.launch import mpirun
-from emulator.launch.job import start
 from scripts.docs.blocks import OMITTED, read
 from tests.demos.cases import test_agentic, test_rag
 from tests.demos.launched import WIDE, same_as_reported
@@ -30,8 +25,6 @@ from tests.demos.launched import WIDE, same_as_reported
 ROOT = Path(__file__).parents[3]
 CHAPTERS = sorted((ROOT / "docs" / "cases").glob("*.md"))
 CHECKS: dict[str, Callable[[dict[str, Any]], Any]] = {"rag": test_rag.check_run, "agentic": test_agentic.check_run}
-ON_REAL_RANKS = ("python -m demos.design drill demos/cases/agentic.toml ",)
-"""The drill whose policy starts processes, which are not simulated."""
 RANKS = "8"
 """Of a job whose command names no number."""
 _NUMBER = re.compile(r"[-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]\d+)?")
@@ -66,25 +59,6 @@ def _words(command: str) -> list[str]:
     return [str(ROOT / word) if word.endswith(".toml") and "=" not in word else word for word in shlex.split(command)]
 
 
-def printed(command: str, folder: Path) -> list[str]:
-    """Run a command of a chapter as a user does, in a folder; its lines."""
-    words = _words(command)
-    if words[:2] == ["mpirun", "-n"]:
-        words = mpirun.command(int(words[2]), words[4:])
-    elif words[0] == "python":
-        words[0] = sys.executable
-    with (folder / "output").open("w+") as output:
-        with start(
-            words, stdout=output, stderr=subprocess.STDOUT, cwd=folder, extra_env={"PYTHONPATH": str(ROOT), **WIDE}
-        ) as job:
-            status = job.wait(timeout=180)
-        assert not job.leftovers()
-        output.seek(0)
-        text = output.read()
-    assert status == 0, text
-    return text.splitlines()
-
-
 def same(expected: str, seen: str) -> bool:
     """Whether two lines say the same; measured numbers to a quarter, what is below any rounding altogether."""
     if not _MEASURED.search(expected):
@@ -106,7 +80,7 @@ def test_commands_print_what_the_chapter_shows(chapter: Path, tmp_path: Path) ->
     for number, (command, lines) in enumerate(commands):
         folder = tmp_path / str(number)
         folder.mkdir()
-        given = (printed if command.startswith(ON_REAL_RANKS) else simulated)(command, folder)
+        given = simulated(command, folder)
         if command.startswith("mpirun"):
             check_result(chapter.stem, given, folder)
         elif " drill " in command:
