@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from emulator.core.clock import Clock
 from emulator.network import Path
-from emulator.network.model import Plan
+from emulator.network.model import NetworkSpec
 
 
 class Connection:
@@ -16,9 +16,9 @@ class Connection:
     clock : of the rank that uses it
     """
 
-    def __init__(self, plan: Plan, path: Path, back: float, clock: Clock) -> None:
+    def __init__(self, spec: NetworkSpec, path: Path, back: float, clock: Clock) -> None:
         self.jitter, self.loss = path.jitter, path.loss
-        self._plan, self._path, self._clock = plan, path, clock
+        self._spec, self._path, self._clock = spec, path, clock
         self._round_trip = path.alpha + back
         self._window, self._used = 0.0, -1e300
 
@@ -28,13 +28,13 @@ class Connection:
 
     def begin(self, time: float, size: int) -> float:
         """Seconds that a message's size and the window at a time add; the message is sent."""
-        plan, extra = self._plan, 0.0
-        for segment in plan.segments:
+        spec, extra = self._spec, 0.0
+        for segment in spec.segments:
             if size > segment.above:
-                extra = segment.alpha - plan.alpha + size * max(0.0, segment.beta - self._path.beta)
-        if plan.slow_start is not None and size:
+                extra = segment.alpha - spec.alpha + size * max(0.0, segment.beta - self._path.beta)
+        if spec.slow_start is not None and size:
             self._wake(time)
-            extra += plan.slow_start.stalls(size, self._window, self._round_trip, self._path.beta)
+            extra += spec.slow_start.stalls(size, self._window, self._round_trip, self._path.beta)
             self.saw(time + extra, size)
         return extra
 
@@ -46,6 +46,6 @@ class Connection:
 
     def _wake(self, time: float) -> None:
         """Restart from the initial window after a pause."""
-        slow = self._plan.slow_start
+        slow = self._spec.slow_start
         if slow is not None and time - self._used > slow.idle:
             self._window = slow.window

@@ -95,9 +95,9 @@ class Routes(dict[int, Route]):
         if not local:
             nic = network.hosts[here].nic
             route.beta_out, route.gap = nic.egress_beta, nic.gap
-            if network.plan.segments or network.plan.slow_start:
-                route.path, route.varies = Connection(network.plan, network.path(here, host), back, self._clock), True
-            if network.plan.sharing == "packet":  # `emulator.core.flows` has what it takes
+            if network.spec.segments or network.spec.slow_start:
+                route.path, route.varies = Connection(network.spec, network.path(here, host), back, self._clock), True
+            if network.spec.sharing == "packet":  # `emulator.core.flows` has what it takes
                 route.beta_out, route.links = 0.0, ()
         route.simple = not (route.here or route.links or route.varies)
         return route
