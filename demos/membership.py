@@ -10,13 +10,15 @@ import click
 from emulator import carrier
 from emulator.core.wall_clock import wait_until
 from emulator.errors import UsageError
+from emulator.run.demo_run import Run
 from emulator.run.options import TIME, demo
-from emulator.run.session import Run
 from primitives.membership import Detector, Settings, State
 
 
 @demo("membership", needs=3)
-@click.option("--period", type=TIME, default="200 ms", show_default=True, help="Of the live group.")
+@click.option(
+    "--period", type=TIME, default="200 ms", show_default=True, help="SWIM's protocol period in the live group."
+)
 def main(run: Run, period: float) -> None:
     """Measure how soon SWIM finds a silent rank.
 

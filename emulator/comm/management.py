@@ -12,6 +12,7 @@ from typing import Any
 
 from mpi4py import MPI
 
+from emulator.carrier import Carrier
 from emulator.comm.point_to_point import PointToPoint
 from emulator.comm.refused import NotEmulated
 
@@ -22,12 +23,14 @@ def context_number(*parts: Any) -> int:
 
 
 class Management(PointToPoint):
-    """The parts of MPI.Intracomm that concern the communicator itself."""
+    """Duplicates, splits, attributes and error handlers of a communicator."""
 
     _algorithms: Any
     _hidden: Any
     _made: int
     _buffer: Any
+    _groups: dict[tuple[int, ...], int]
+    carrier: Carrier
 
     def _child(self, real: MPI.Comm, *how: Any) -> Any:
         """Wrap a real communicator that was made from this one; COMM_NULL is returned as it is."""
@@ -66,8 +69,6 @@ class Management(PointToPoint):
         self._made -= 1
         return self._child(real, "group", tag, members, count)
 
-    _groups: dict[tuple[int, ...], int]
-
     def Free(self) -> None:
         self._drop()
         self._real.Free()
@@ -79,7 +80,9 @@ class Management(PointToPoint):
     free = Free
 
     def _drop(self) -> None:
-        raise NotImplementedError
+        self.carrier.free()
+        self._freed = True
+        self._forget_messages()
 
     def Compare(self, comm: Any) -> int:
         if comm is self:
@@ -107,7 +110,7 @@ class Management(PointToPoint):
             self.engine.drop_context(self._hidden.context)
 
     def Revoke(self) -> None:
-        """Revoke, as in MPI; posted receives are withdrawn, because the program may reuse their buffers now."""
+        """Revoke, as in MPI; posted receives are withdrawn, because the program may reuse their buffers."""
         try:
             self._real.Revoke()
             self.engine.wake_all()
@@ -146,7 +149,7 @@ class Management(PointToPoint):
 
 
 def _forwarded(name: str) -> Any:
-    """Make the method that calls the real communicator's method of this name."""
+    """Make a method that calls the real communicator's method of this name."""
 
     @functools.wraps(getattr(MPI.Intracomm, name))
     def method(self: Management, *arguments: Any, **named: Any) -> Any:

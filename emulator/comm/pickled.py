@@ -1,4 +1,4 @@
-"""The lower-case methods between two ranks: any object, pickled as mpi4py does it."""
+"""The lower-case sends and receives of any object, pickled as mpi4py does."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import Any
 
 from mpi4py import MPI
 
-from emulator.comm.exchanges import Exchanges
+from emulator.comm.point_to_point import PointToPoint
 
 _ANY: int = MPI.ANY_SOURCE
 _ANY_TAG: int = MPI.ANY_TAG
 
 
-class Pickled(Exchanges):
+class Pickled(PointToPoint):
     """send, recv and their relatives."""
 
     def send(self, obj: Any, dest: int, tag: int = 0) -> None:

@@ -8,7 +8,7 @@ from mpi4py import MPI
 
 from emulator.comm.buffers import Incoming, outgoing
 from emulator.comm.members import Addressing
-from emulator.comm.persistent import NullRequest, PersistentReceive, PersistentSend
+from emulator.comm.persistent import Both, NullRequest, PersistentReceive, PersistentSend
 from emulator.comm.requests import EmulatedRequest, describe
 from emulator.comm.send_receive import EagerSend, ObjectReceive, PendingSend, ReceiveRequest
 from emulator.core.instruments import Wait
@@ -33,7 +33,7 @@ class PointToPoint(Addressing):
     # -- the two basic operations, of which all others are made
 
     def _send(self, payload: Any, dest: int, tag: int, sync: bool = False) -> EmulatedRequest:
-        """Begin a send of bytes, which ends the call unless it waits for the request."""
+        """Begin a send of bytes; the call ends here unless it waits for the request."""
         peer, tag = self._target(dest, tag)
         request = self._send_to(peer, tag, payload, sync)
         if self.engine.clock.measured:
@@ -58,7 +58,7 @@ class PointToPoint(Addressing):
         return request
 
     def _send_now(self, payload: Any, dest: int, tag: int) -> None:
-        """Send and wait until the last byte has left: a short message needs no request for that."""
+        """Send, and wait until the last byte has left the card; a short message needs no request for that."""
         engine = self.engine
         clock = engine.clock
         peer, tag = self._target(dest, tag)
@@ -77,7 +77,7 @@ class PointToPoint(Addressing):
             clock.leave()
 
     def _look(self, origin: int | None, tag: int) -> Arrival | None:
-        """Progress, and return the message that a receive of this origin and tag can complete with at once.
+        """Make progress, and return the message with which a receive of this source and tag can complete at once.
 
         Only a message that is here completely and due in emulated time: no receive need be posted for it. This is
         the usual case where messages arrive faster than this machine handles them.
@@ -100,7 +100,7 @@ class PointToPoint(Addressing):
         return message
 
     def _take(self, message: Arrival, into: Incoming, status: MPI.Status | None) -> None:
-        """Receive a message that `_look` has given."""
+        """Receive a message that `_look` has returned."""
         engine = self.engine
         engine.matchers[self.context].remove(message)
         if message.size:
@@ -132,7 +132,7 @@ class PointToPoint(Addressing):
         return result
 
     def _enter(self) -> None:
-        """Begin a call: charge the compute since the last one; paced, wait until the wall clock has reached it."""
+        """Begin a call: charge the compute since the last one; if paced, wait for the wall clock to catch up."""
         engine = self.engine
         engine.idling = False
         if engine.clock.measured:
@@ -210,3 +210,49 @@ class PointToPoint(Addressing):
 
     def Recv_init(self, buf: Any, source: int = _ANY, tag: int = _ANY_TAG) -> MPI.Prequest:
         return PersistentReceive(self, self._wanted(buf, source), source, tag)
+
+    # -- a send and a receive in one call: both progress at once, so that rings and pairs of ranks cannot deadlock
+
+    def Sendrecv(
+        self, sendbuf: Any, dest: int, sendtag: int = 0, recvbuf: Any = None, source: int = _ANY,
+        recvtag: int = _ANY_TAG, status: MPI.Status | None = None,
+    ) -> None:  # fmt: skip
+        self._enter()
+        both = self._both(self._given(sendbuf, dest), dest, sendtag, self._wanted(recvbuf, source), source, recvtag)
+        self._complete(both, status)
+
+    def Sendrecv_replace(
+        self, buf: Any, dest: int, sendtag: int = 0, source: int = _ANY, recvtag: int = _ANY_TAG,
+        status: MPI.Status | None = None,
+    ) -> None:  # fmt: skip
+        self._enter()
+        payload = bytes(self._given(buf, dest))
+        self._complete(self._both(payload, dest, sendtag, self._wanted(buf, source), source, recvtag), status)
+
+    def Isendrecv(
+        self, sendbuf: Any, dest: int, sendtag: int = 0, recvbuf: Any = None, source: int = _ANY,
+        recvtag: int = _ANY_TAG,
+    ) -> MPI.Request:  # fmt: skip
+        self._enter()
+        self.engine.progress()
+        both = self._both(self._given(sendbuf, dest), dest, sendtag, self._wanted(recvbuf, source), source, recvtag)
+        self._leave()
+        return both
+
+    def Isendrecv_replace(
+        self, buf: Any, dest: int, sendtag: int = 0, source: int = _ANY, recvtag: int = _ANY_TAG
+    ) -> MPI.Request:
+        self._enter()
+        self.engine.progress()
+        payload = bytes(self._given(buf, dest))
+        both = self._both(payload, dest, sendtag, self._wanted(buf, source), source, recvtag)
+        self._leave()
+        return both
+
+    def _both(
+        self, payload: Any, dest: int, sendtag: int, into: Incoming | None, source: int, recvtag: int
+    ) -> EmulatedRequest:
+        """Post the receive and send; a wrong destination or tag is an error before the receive is posted."""
+        peer, sendtag = self._target(dest, sendtag)
+        receive = self._receive_from(*self._accepted(source, recvtag), into)
+        return Both(self, self._send_to(peer, sendtag, payload), receive)

@@ -50,8 +50,8 @@ def search(
 
     network = sized(net, simulate)
     simulated.prepare()
-    from emulator.sim.interleavings import endings
-    from emulator.sim.program import RankFailed
+    from emulator.sim.programs.interleavings import endings
+    from emulator.sim.programs.program import RankFailed
 
     json = None if json is None else os.path.abspath(json)  # the program may change the directory
     result, folder = simulated.begin("search", simulate, network, out, json)
@@ -74,11 +74,10 @@ def search(
                     break
     except KeyboardInterrupt:
         result["interrupted"] = True
-    except RankFailed as failure:  # it does what is not simulated
+    except BaseException as error:
         results.discard(folder)
-        sys.exit(simulated.status_of(failure))
-    except BaseException:
-        results.discard(folder)
+        if isinstance(error, RankFailed):  # it does what is not simulated
+            sys.exit(simulated.status_of(error))
         raise
     if not kinds:
         results.discard(folder)

@@ -30,26 +30,46 @@ def simulate(
     network = sized(net, ranks)
     prepare()
     from emulator.commands.ending import save_and_show
-    from emulator.sim.interleavings import shuffled
-    from emulator.sim.program import RankFailed
+    from emulator.core import traffic
+    from emulator.sim.engine import describe_fidelity
+    from emulator.sim.programs.interleavings import shuffled
+    from emulator.sim.programs.program import RankFailed, run_program
 
     network = network if shuffle is None else shuffled(network)
     json = None if json is None else os.path.abspath(json)  # the program may change the directory
     result, folder = begin("run", ranks, network, out, json)
-    traced = _Traced(folder, trace_limit) if trace else None
+    recorders: dict[int, Any] = {}
+    if trace:
+        from emulator.trace import folder as traces
+        from emulator.trace import tracing
+
+        traces.prepare(folder)
+
+    def begin_rank(comm: Any) -> None:
+        if trace:
+            recorders[comm.Get_rank()] = tracing.begin(comm, folder, limit=trace_limit, clock="simulated")
+
+    def end_rank(comm: Any) -> tuple[traffic.Row, int, bool]:
+        engine = comm.engine
+        if trace:
+            tracing.end(comm, recorders[comm.Get_rank()])
+        return traffic.of_rank(engine.clock.t, engine.routes), engine.inversions(), engine.exact
+
     began = time.perf_counter()
     try:
-        rows = _rows(module, arguments, ranks, network, seed, shuffle, compute, traced)
-    except RankFailed as failure:
+        rows = run_program(
+            module, arguments, ranks, network, seed=seed, order=shuffle, compute=compute, begin=begin_rank, end=end_rank
+        ).results  # fmt: skip
+    except BaseException as error:
         results.discard(folder)
-        return status_of(failure)
-    except BaseException:
-        results.discard(folder)
+        if isinstance(error, RankFailed):
+            return status_of(error)
         raise
     wall = time.perf_counter() - began
-    result |= _figures(network, rows)
-    if traced is not None:
-        result["timeline"] = traced.conclude()
+    result["traffic"] = traffic.total(network, [row[0] for row in rows]).describe(network)
+    result["fidelity"] = describe_fidelity(sum(row[1] for row in rows), exact=rows[0][2])
+    if trace:
+        result["timeline"] = traces.conclude(folder)
     save_and_show(
         result, folder, json, f"simulated {result['traffic']['seconds']:.6g} s, wall {wall:.3g} s", quiet, full
     )
@@ -80,64 +100,6 @@ def begin(
         clock="simulated", network=network.describe(),
     )  # fmt: skip
     return result, results.run_folder(name, out).resolve()
-
-
-class _Traced:
-    """The recording of all ranks, with --trace."""
-
-    def __init__(self, folder: Path, limit: int | None) -> None:
-        from emulator.trace.folder import prepare
-
-        self._folder, self._limit = folder, limit
-        self._recorders: dict[int, Any] = {}
-        prepare(folder)
-
-    def begin(self, comm: Any) -> None:
-        from emulator.trace import tracing
-
-        self._recorders[comm.Get_rank()] = tracing.begin(comm, self._folder, limit=self._limit, clock="simulated")
-
-    def end(self, comm: Any) -> None:
-        from emulator.trace import tracing
-
-        tracing.end(comm, self._recorders[comm.Get_rank()])
-
-    def conclude(self) -> Any:
-        from emulator.trace.folder import conclude
-
-        return conclude(self._folder)
-
-
-def _rows(
-    module: str | None, arguments: Sequence[str], ranks: int, network: Network, seed: int, order: int | None,
-    compute: str, traced: _Traced | None,
-) -> list[Any]:  # fmt: skip
-    """Run the program; gives each rank's traffic and inversions."""
-    from emulator.core import traffic
-    from emulator.sim.program import run_program
-
-    def end(comm: Any) -> Any:
-        engine = comm.engine
-        if traced is not None:
-            traced.end(comm)
-        return traffic.of_rank(engine.clock.t, engine.routes), engine.inversions(), engine.exact
-
-    first = (lambda comm: None) if traced is None else traced.begin
-    return run_program(
-        module, arguments, ranks, network, seed=seed, order=order, compute=compute, begin=first, end=end
-    ).results  # fmt: skip
-
-
-def _figures(network: Network, rows: list[Any]) -> dict[str, Any]:
-    """Give the fields of the result that the ranks' rows make up."""
-    from emulator.core import traffic
-    from emulator.sim.engine import describe_fidelity
-
-    total = traffic.total(network, [row[0] for row in rows])
-    return {
-        "traffic": total.describe(network),
-        "fidelity": describe_fidelity(sum(row[1] for row in rows), exact=rows[0][2]),
-    }
 
 
 def status_of(failure: Any) -> int:

@@ -1,14 +1,14 @@
-"""A connection between two ranks, whose messages take longer by their size and by what it has carried before."""
+"""A connection between two ranks: a message's extra time depends on its size and on earlier messages."""
 
 from __future__ import annotations
 
 from emulator.core.clock import Clock
 from emulator.network import Path
-from emulator.network.model import Plan
+from emulator.network.model import NetworkSpec
 
 
 class Connection:
-    """Stands where a route has its path: it gives the delay of each message, and remembers when it was used.
+    """Stands in a route in place of its path: gives each message's delay, and remembers its last use.
 
     Parameters
     ----------
@@ -16,36 +16,36 @@ class Connection:
     clock : of the rank that uses it
     """
 
-    def __init__(self, plan: Plan, path: Path, back: float, clock: Clock) -> None:
+    def __init__(self, spec: NetworkSpec, path: Path, back: float, clock: Clock) -> None:
         self.jitter, self.loss = path.jitter, path.loss
-        self._plan, self._path, self._clock = plan, path, clock
+        self._spec, self._path, self._clock = spec, path, clock
         self._round_trip = path.alpha + back
         self._window, self._used = 0.0, -1e300
 
     def delay(self, stream: int, sequence: int, size: int) -> float:
-        """Seconds by which message number `sequence` of a stream is later than by the terms of its path."""
+        """Seconds by which message number `sequence` of a stream is later than by alpha + n beta."""
         return self._path.delay(stream, sequence, size) + self.begin(self._clock.t, size)
 
     def begin(self, time: float, size: int) -> float:
-        """Seconds that the size of a message, and the window at a time, add; the message is sent."""
-        plan, extra = self._plan, 0.0
-        for segment in plan.segments:
+        """Seconds that a message's size and the window at a time add; the message is sent."""
+        spec, extra = self._spec, 0.0
+        for segment in spec.segments:
             if size > segment.above:
-                extra = segment.alpha - plan.alpha + size * max(0.0, segment.beta - self._path.beta)
-        if plan.slow_start is not None and size:
+                extra = segment.alpha - spec.alpha + size * max(0.0, segment.beta - self._path.beta)
+        if spec.slow_start is not None and size:
             self._wake(time)
-            extra += plan.slow_start.stalls(size, self._window, self._round_trip, self._path.beta)
+            extra += spec.slow_start.stalls(size, self._window, self._round_trip, self._path.beta)
             self.saw(time + extra, size)
         return extra
 
     def saw(self, time: float, size: int) -> None:
-        """Note a message that the connection carries at a time: its window grows by its bytes."""
+        """Note a message that the connection carries at a time, which opens its window by its bytes."""
         self._wake(time)
         self._used = max(self._used, time)
         self._window += size
 
     def _wake(self, time: float) -> None:
-        """Begin with the initial window after a pause."""
-        slow = self._plan.slow_start
+        """Restart from the initial window after a pause."""
+        slow = self._spec.slow_start
         if slow is not None and time - self._used > slow.idle:
             self._window = slow.window

@@ -8,8 +8,8 @@ a message of n bytes that a rank sends at time t, every card serving one message
     first = start + alpha
     due   = max(first, ingress) + n beta = ingress                            of the receiver's card
 
-Where ranks share a host, or hosts an uplink, messages pass these queues too (`emulator.costs.ways`). A card takes
-messages in the order of `first`, and of the senders' ranks where that is equal. The receive is complete at
+Where ranks share a host, or hosts an uplink, messages pass these queues too (`emulator.costs.message_paths`). A card
+takes messages in the order of `first`, and of the senders' ranks where that is equal. The receive is complete at
 ``max(t, due)`` of the receiver, and n bytes are reduced in ``n gamma``. Nothing of the emulated network's code is used
 here, so that each can be tested against the other.
 """
@@ -20,12 +20,12 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from emulator.costs.ways import Traffic, Ways, alike
+from emulator.costs.message_paths import Traffic, Ways, alike
 
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """`size` bytes leave for rank `to`; the rank goes on at once."""
+    """A step: `size` bytes leave for rank `to`; the rank continues at once."""
 
     to: int
     size: float
@@ -33,26 +33,26 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Receive:
-    """The rank waits for the next message of rank `source`."""
+    """A step: the rank waits for the next message from rank `source`."""
 
     source: int
 
 
 @dataclass(frozen=True, slots=True)
 class Drain:
-    """The rank waits until the last byte of its sends has left its card."""
+    """A step: the rank waits until the last byte of its sends has left its card."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reduce:
-    """The rank reduces `size` bytes."""
+    """A step: the rank reduces `size` bytes."""
 
     size: float
 
 
 @dataclass(frozen=True, slots=True)
 class Compute:
-    """The rank computes for so many seconds."""
+    """A step: the rank computes for `seconds`."""
 
     seconds: float
 
@@ -62,7 +62,7 @@ Program = Sequence[Step]
 
 
 class _Replay:
-    """Clocks of the ranks, and what has arrived for them."""
+    """Clocks of the ranks, and the messages that have arrived for them."""
 
     def __init__(self, programs: Sequence[Program], ways: Ways, gamma: float) -> None:
         self.gamma, self.clock = gamma, [0.0] * len(programs)
@@ -71,7 +71,7 @@ class _Replay:
         self.due: dict[tuple[int, int], deque[float]] = {}
 
     def go_on(self, rank: int) -> None:
-        """Take the rank as far as the messages that it has received allow."""
+        """Advance the rank as far as its received messages allow."""
         steps, traffic = self.steps[rank], self.traffic
         while steps:
             step = steps[0]
@@ -102,29 +102,24 @@ class _Replay:
             self.go_on(target)
 
 
-def replay(
-    programs: Iterable[Program], alpha: float, beta: float, gamma: float = 0.0, gap: float = 0.0,
-    egress: float | None = None,
-) -> list[float]:  # fmt: skip
-    """When each rank, on a host of its own and all hosts alike, is done with its program, in seconds.
+def replay(programs: Iterable[Program], alpha: float, beta: float, gamma: float = 0.0) -> list[float]:
+    """Seconds until each rank has finished its program, with each rank on a host of its own and all hosts alike.
 
     Parameters
     ----------
     programs : what each rank does, one step after another
     alpha, beta, gamma : latency of a message in seconds; seconds per byte on a card; seconds per byte reduced
-    gap : least time between two messages that leave one card, in seconds
-    egress : seconds per byte of the sender's card where it is quicker than the path; absent: `beta`
 
     Raises
     ------
     ValueError
         A rank waits for a message that no rank sends.
     """
-    return follow(programs, alike(alpha, beta, egress, gap), gamma)
+    return follow(programs, alike(alpha, beta), gamma)
 
 
 def follow(programs: Iterable[Program], ways: Ways, gamma: float = 0.0) -> list[float]:
-    """When each rank is done with its program, on any network; see `replay`."""
+    """Seconds until each rank has finished its program, on any network; see `replay`."""
     state = _Replay(list(programs), ways, gamma)
     state.run()
     for rank, steps in enumerate(state.steps):

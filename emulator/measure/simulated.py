@@ -17,9 +17,9 @@ import numpy as np
 from emulator import carrier
 from emulator.measure.series import BYTE_S, CHECKED_RANKS, EXACT, MESSAGE_S, Job, Series, Stop
 from emulator.network.topology import Flat
-from emulator.sim.lockstep import apart
-from emulator.sim.recording import NoReplay, messages
-from emulator.sim.schedule import replay
+from emulator.sim.collectives.lockstep import apart
+from emulator.sim.collectives.recording import NoReplay, messages
+from emulator.sim.collectives.schedule import replay
 
 _TOLERANCE = 1e-9
 
@@ -149,7 +149,7 @@ class _Replays:
         """Seconds of a job by its schedule; None if it has none, or the result could not be exact."""
         network = self._network
         whole = job.ranks == network.ranks
-        flat = isinstance(network.plan.topology, Flat) and not network.plan.listed
+        flat = isinstance(network.spec.topology, Flat) and not network.spec.listed
         if job.schedule is None or job.every_rank or not (whole or flat):
             return None  # part of another topology than a flat one has paths of its own
         try:

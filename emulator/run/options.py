@@ -115,16 +115,24 @@ def refuse_idle_limit(trace: bool, trace_limit: int | None) -> None:
         raise UsageError(f"--trace-limit is for --trace, got --trace-limit {trace_limit} alone: add --trace")
 
 
+def _given(*names: str) -> list[click.Parameter]:
+    """Those of the parameters of these names that the command line has."""
+    ctx = click.get_current_context()
+    return [
+        option for option in ctx.command.params
+        if option.name in names and ctx.get_parameter_source(option.name) is click.core.ParameterSource.COMMANDLINE
+    ]  # fmt: skip
+
+
 def refuse_idle(net: str | None) -> None:
     """Reject --pace and --compute without --net, where they would have no effect."""
-    ctx = click.get_current_context()
-    refuse_idle_limit(ctx.params["trace"], ctx.params["trace_limit"])
-    for option in ("pace", "compute"):
-        if net is None and ctx.get_parameter_source(option) is click.core.ParameterSource.COMMANDLINE:
-            raise UsageError(
-                f"--{option} is about emulated time and goes with --net, got --{option} {ctx.params[option]} without: "
-                "add --net NAME, or leave it out"
-            )
+    values = click.get_current_context().params
+    refuse_idle_limit(values["trace"], values["trace_limit"])
+    for option in _given("pace", "compute") if net is None else ():
+        raise UsageError(
+            f"--{option.name} is about emulated time and goes with --net, got --{option.name} {values[option.name]} "
+            "without: add --net NAME, or leave it out"
+        )
 
 
 def refuse_inside() -> None:
@@ -136,20 +144,14 @@ def refuse_inside() -> None:
 def refuse_beside_simulate(*names: str) -> None:
     """Reject with --simulate mpirun and those of the parameters of these names that were given."""
     refuse_inside()
-    ctx = click.get_current_context()
-    for option in ctx.command.params:
-        given = ctx.get_parameter_source(option.name or "") is click.core.ParameterSource.COMMANDLINE
-        if option.name in names and given:
-            word = option.opts[0]
-            raise UsageError(f"{word} is for ranks of MPI and goes without --simulate, got both: leave one out")
+    for option in _given(*names):
+        raise UsageError(f"{option.opts[0]} is for ranks of MPI and goes without --simulate, got both: leave one out")
 
 
 def _refuse_without_simulate(names: Sequence[str]) -> None:
     """Reject without --simulate those of the parameters of these names that were given."""
-    ctx = click.get_current_context()
-    for option in ctx.command.params:
-        if option.name in names and ctx.params[option.name]:
-            raise UsageError(f"{option.opts[0]} is for simulated ranks, got it without --simulate: leave it out")
+    for option in _given(*names):
+        raise UsageError(f"{option.opts[0]} is for simulated ranks, got it without --simulate: leave it out")
 
 
 def demo(
@@ -195,7 +197,7 @@ def demo(
                     f"demos.{name}' or 'python -m demos.{name} -n 16'"
                 )
             from emulator.run import execution
-            from emulator.run.session import CommonOptions
+            from emulator.run.demo_run import CommonOptions
 
             common = CommonOptions(**{key: options.pop(key) for key in CommonOptions.__dataclass_fields__})
             if simulated is not None:

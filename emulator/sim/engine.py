@@ -21,11 +21,11 @@ from emulator.core.message import ANY_SOURCE, FOLLOWS, SYNC, Arrival
 from emulator.core.operations import Operation, Transfer
 from emulator.core.routes import Route
 from emulator.network import Network
-from emulator.sim import phantom
-from emulator.sim.failures import Failures
+from emulator.sim.collectives import phantom
 from emulator.sim.loop import Loop, Sleeper
-from emulator.sim.plain import PlainMessages
 from emulator.sim.port import SimulatedPort
+from emulator.sim.simple_messages import PlainMessages
+from emulator.sim.ulfm.failures import Failures
 
 _LEAST_STEP_S = 1e-6
 _STEP_SHARE = 1 / 8
@@ -86,7 +86,7 @@ class SimulatedEngine(PlainMessages):
         self._polled: dict[Hashable, int] = {}  # with the number of messages sent before
         self._excused = 0
         self._first_of_order = order_of(rank, 1)
-        self._plain = self.flows is None and network.plan.protocol is None
+        self._plain = self.flows is None and network.spec.protocol is None
         self.quick = self._plain and not measured
         self._polled_at = self._passed_at = self._polling_since = 0.0
 
@@ -104,7 +104,7 @@ class SimulatedEngine(PlainMessages):
             message.data = memoryview(bytes(payload))
 
     def count_sent(self, messages: int) -> None:
-        """Count messages that have been sent in another way, see `emulator.sim.lockstep`."""
+        """Count messages that have been sent in another way, see `emulator.sim.collectives.lockstep`."""
         self._token += messages
 
     def deliver(self, message: Arrival) -> None:
@@ -215,8 +215,8 @@ class SimulatedEngine(PlainMessages):
     @property
     def exact(self) -> bool:
         """Whether no time depends on chance, on this machine or on what was sent before, so that none need repeat."""
-        plan = self.network.plan
-        return plan.jitter is None and plan.loss is None and plan.slow_start is None and not self.clock.measured
+        spec = self.network.spec
+        return spec.jitter is None and spec.loss is None and spec.slow_start is None and not self.clock.measured
 
     def ranks_of(self, group: Any) -> Sequence[int]:
         return group.ranks

@@ -31,14 +31,6 @@ class SimulatedGroup(MPI.Group):
     def Get_rank(self) -> int:
         return self.ranks.index(self._own) if self._own in self.ranks else MPI.UNDEFINED
 
-    @property
-    def size(self) -> int:  # type: ignore[override]
-        return len(self.ranks)
-
-    @property
-    def rank(self) -> int:  # type: ignore[override]
-        return self.Get_rank()
-
     def Incl(self, ranks: Sequence[int]) -> SimulatedGroup:
         return self._of(self.ranks[place] for place in ranks)
 

@@ -22,10 +22,10 @@ from emulator.sim.communicator import SimulatedComm
 from emulator.sim.control import Control, Shared
 from emulator.sim.deadlock import DeadlockError, report
 from emulator.sim.engine import SimulatedEngine
-from emulator.sim.failures import Failures
 from emulator.sim.loop import Loop
-from emulator.sim.mortal import MortalEngine
 from emulator.sim.port import SimulatedPort
+from emulator.sim.ulfm.engine import MortalEngine
+from emulator.sim.ulfm.failures import Failures
 
 RANK_BYTES = 48 * 1024
 """Memory of a rank with its greenlet, engine and a few messages; a program's own arrays come on top."""
@@ -157,11 +157,11 @@ class _Making:
         self.failures = failures or Failures()
         self._loop, self._network, self._seed, self._measured = loop, network, seed, measured
         self._queues = [private_queue(remembers=True) for _ in network.links]
-        crowded = network.ranks > len(network.hosts) or network.plan.protocol is not None
+        crowded = network.ranks > len(network.hosts) or network.spec.protocol is not None
         self._cards = [(private_queue(crowded), private_queue(crowded)) for _ in network.hosts]
         self._receiving: dict[int, SimulatedPort] = {}
         self.engines: list[SimulatedEngine] = []
-        self._flows = Flows(network) if network.plan.sharing == "packet" else None
+        self._flows = Flows(network) if network.spec.sharing == "packet" else None
         if self._flows is not None:
             self._flows.forgotten = self._look_again
 

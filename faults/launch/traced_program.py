@@ -1,4 +1,4 @@
-"""The program of every rank of ``faults run --trace``: a user's program whose MPI.COMM_WORLD records what ranks do.
+"""The program of each rank of ``faults run --trace``: runs a user's program with an MPI.COMM_WORLD that records events.
 
 ``python -m faults.launch.traced_program FOLDER LAUNCH RANKS LIMIT PROGRAM.py|-m MODULE [ARGUMENT]...``, with LIMIT 0
 for what suits the number of ranks. A process that is spawned in the place of a dead one runs it as well, and records
@@ -16,19 +16,19 @@ from typing import Any
 from mpi4py import MPI
 
 from emulator.commands import program
-from emulator.trace import bare, tracing
+from emulator.trace import traced_mpi, tracing
 from emulator.trace.recorder import TRACES
 from faults.record.status_board import claim
-from faults.recover.spawning import spawned
+from faults.recover.replacements.admission import spawned
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Begin to record, and run the program in this process; its errors and its exit are its own."""
+    """Begin the recording and run the program in this process; its errors and its exit status are its own."""
     folder, launch, ranks, limit = Path(arguments[0]), int(arguments[1]), int(arguments[2]), int(arguments[3])
     world = MPI.COMM_WORLD
     rank = world.Get_rank()
     number = claim(folder / TRACES, ranks) if spawned() else rank
-    comm = bare.traced(world, members=[number - rank + other for other in range(world.Get_size())])
+    comm = traced_mpi.traced(world, members=[number - rank + other for other in range(world.Get_size())])
     recorder = tracing.begin(comm, folder, limit=limit or None, clock="wall", member=number, attempt=launch)
     atexit.register(recorder.close)
     mpi: Any = MPI

@@ -12,7 +12,7 @@ import emulator
 from emulator import carrier, sim
 from emulator.errors import UsageError
 from emulator.network.files import parse
-from emulator.network.slow_start import Segment, SlowStart
+from emulator.network.protocol import Segment, SlowStart
 from tests.emulator.small_networks import plain
 from tests.ranks import on_ranks
 

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emulator.costs import schedules
-from emulator.costs.replay import Drain, Program, Receive, Reduce, Send, replay
+from emulator.costs.message_paths import Station, Way, Ways
+from emulator.costs.replay import Drain, Program, Receive, Reduce, Send, follow, replay
 
 ALPHA, BETA, GAMMA, SIZE = 1.0, 0.01, 0.001, 100  # a message arrives after 1 s, is taken in for 1 s, is added in 0.1 s
 
@@ -42,7 +43,8 @@ def test_who_arrives_earlier_is_served_earlier_whoever_is_waited_for() -> None:
 
 
 def test_a_gap_holds_short_messages_back() -> None:
-    assert replay([[Send(1, 0), Send(1, 0)], [Receive(0), Receive(0)]], ALPHA, BETA, gap=0.5)[1] == 1.5
+    ways = Ways(lambda source, target: Way(ALPHA, Station(source, BETA, gap=0.5), (), Station(target, BETA)))
+    assert follow([[Send(1, 0), Send(1, 0)], [Receive(0), Receive(0)]], ways)[1] == 1.5
 
 
 def test_a_folded_rank_of_three() -> None:

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 import emulator
+from emulator.costs.message_paths import alike
 from emulator.costs.services import Call, loose
-from emulator.costs.ways import alike
 from emulator.network.files import parse
 from primitives.parameter_server import Add, Consistency, ParameterServer, Table, Worker
 from tests.simulated import on_simulated_ranks
 
-ALPHA, BETA, EGRESS = 1e-3, 1e-7, 1e-7
+ALPHA, BETA = 1e-3, 1e-7
 HEADER, WIDTH, ROWS, APART = 56, 64, 40, 256  # bytes; bytes of a row; rows of a pull and between them
 HOME = parse('[link]\nlatency = "15 ms"\nbandwidth = "20 Mbit/s"\n')
 
@@ -28,15 +28,15 @@ def _mean(ends: np.ndarray, skipped: int) -> float:
 @pytest.mark.parametrize("servers", [1, 3])
 def test_one_worker_computes_and_waits_for_its_own_round_trip(servers: int) -> None:
     call = Call(100, 2000, 3000)
-    ends = loose(np.full((20, 1), 5e-3), servers, [call], alike(ALPHA, BETA, EGRESS))
+    ends = loose(np.full((20, 1), 5e-3), servers, [call], alike(ALPHA, BETA))
     # Its pushes, one after another, and the requests behind them leave its card; the answers meet at it.
-    trip = 2 * ALPHA + (servers * (3000 + 100) - 100) * EGRESS + 100 * BETA + 2000 * BETA
+    trip = 2 * ALPHA + (servers * (3000 + 100) - 100) * BETA + 100 * BETA + 2000 * BETA
     assert trip <= _mean(ends, 5) - 5e-3 <= trip + servers * 2000 * BETA
 
 
 def test_a_card_that_is_always_busy_sets_the_time() -> None:
-    ends = loose(np.full((30, 12), 1e-3), 1, [Call(0, 50_000, 1000)], alike(ALPHA, BETA, EGRESS))
-    assert _mean(ends, 10) == pytest.approx(12 * 50_000 * EGRESS, rel=0.01)
+    ends = loose(np.full((30, 12), 1e-3), 1, [Call(0, 50_000, 1000)], alike(ALPHA, BETA))
+    assert _mean(ends, 10) == pytest.approx(12 * 50_000 * BETA, rel=0.01)
 
 
 def test_without_messages_that_take_time_a_bound_keeps_the_fastest_near_the_slowest() -> None:
@@ -70,6 +70,6 @@ def test_it_is_the_program_s_own_time(comm: Any, bound: int | None, tables: int)
     found = service.run(work)
     gathered = [ends for ends in comm.allgather(found) if ends]
     call = Call(HEADER + 4 * ROWS, HEADER + WIDTH * ROWS, HEADER + (WIDTH + 4) * ROWS)
-    ways = alike(15e-3, 4e-7, 4e-7)
+    ways = alike(15e-3, 4e-7)
     expected = loose(computes, 1, [call] * tables, ways, math.inf if bound is None else bound)
     assert _mean(np.array(gathered).T, 5) == pytest.approx(_mean(expected, 5), rel=0.02)

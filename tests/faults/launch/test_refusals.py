@@ -17,9 +17,10 @@ from emulator.errors import UsageError
 from emulator.launch import mpirun
 from faults.__main__ import main
 from faults.platform import LOCAL
-from faults.recover import preconditions, preemption, recovering
-from faults.recover.multilevel import Levels
+from faults.recover import recovering
 from faults.recover.restart import restarting
+from faults.recover.state.multilevel import Levels
+from faults.recover.user_loop import preconditions, preemption
 from tests.faults.launch.own_programs import finish, needs_ulfm
 
 
@@ -39,7 +40,7 @@ def test_a_notice_that_could_never_come_is_refused(notice) -> None:
 
 def test_rejoin_is_asked_and_so_a_callable(monkeypatch) -> None:
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
-    with pytest.raises(UsageError, match=r"rejoin is a callable that says whether there is room .*, got True"):
+    with pytest.raises(UsageError, match=r"rejoin must be a callable .*, got True"):
         recovering(MPI.COMM_SELF, {}, policy="rejoin", rejoin=True)  # type: ignore[arg-type]
 
 

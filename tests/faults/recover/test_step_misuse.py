@@ -17,9 +17,10 @@ from faults.agree import survivor_group
 from faults.checkpoint import Store
 from faults.inject.drill_context import DrillContext
 from faults.record.journal import Journal
-from faults.recover import program_failure, recovering
+from faults.recover import recovering
 from faults.recover.restart import Restarting
 from faults.recover.step_loop import Recovering
+from faults.recover.user_loop import program_failure
 from tests.faults.one_process import Comm, Job
 
 RANKS, STEPS = 3, 10
@@ -298,7 +299,7 @@ def test_exit_behind_the_last_step_leaves_the_loop_as_its_end_does(tmp_path, mon
 def test_a_loop_in_a_loop_is_refused(monkeypatch) -> None:
     monkeypatch.setattr(program_failure._Loop, "entered", True)
     monkeypatch.setattr(program_failure._Loop, "drill", None)
-    with pytest.raises(UsageError, match=r"recovering begins a loop in a loop, .* end the first before"):
+    with pytest.raises(UsageError, match=r"recovering begins a loop inside another one, .* end the first one before"):
         program_failure.check_no_loop("recovering")
 
 
