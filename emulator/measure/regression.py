@@ -40,17 +40,18 @@ def huber(design: Array, data: Array, used: NDArray[np.bool_] | None = None, off
         A column of zeros gets the coefficient 0.
     """
     shape, (points, columns) = data.shape[:-1], design.shape[-2:]
-    mask = np.ones(data.shape, dtype=bool) if used is None else used
-    offset = np.minimum(offset, data * 0.999)  # a known part that exceeds the whole leaves next to nothing
-    found = np.zeros((data.size // points, columns))
+    mask = (np.ones(data.shape, dtype=bool) if used is None else used).reshape(-1, points)
+    # A known part that exceeds the whole leaves next to nothing.
+    known: Array = np.minimum(offset, data * 0.999).reshape(-1, points)
     design = np.broadcast_to(design, (*data.shape, columns)).reshape(-1, points, columns)
-    flat = (one.reshape(-1, points) for one in (data, mask, offset, mask.astype(float), data, np.zeros(data.shape)))
-    data, mask, offset, weights, scale, residuals = flat
+    data = scale = data.reshape(-1, points)
+    weights, residuals = mask.astype(float), np.zeros(data.shape)
+    found = np.zeros((len(data), columns))
     left = np.arange(len(found))  # problems that have not converged
     for iteration in range(_ITERATIONS):
         # log(predicted) is 1 + (predicted - scale) / scale near `scale`, which at first is the data themselves.
         rows = np.where(mask[..., None], design / scale[..., None], 0.0)
-        target = np.where(mask, 1.0 - offset / scale + residuals, 0.0)
+        target = np.where(mask, 1.0 - known / scale + residuals, 0.0)
         lengths = np.linalg.norm(rows, axis=-2)
         lengths[lengths == 0] = 1.0
         last, now = found[left], _non_negative(rows / lengths[..., None, :], target, weights) / lengths
@@ -59,8 +60,9 @@ def huber(design: Array, data: Array, used: NDArray[np.bool_] | None = None, off
         if not moves.any():
             break
         if not moves.all():
-            design, data, mask, offset, now, left = (one[moves] for one in (design, data, mask, offset, now, left))
-        scale = np.maximum(np.einsum("...ij,...j->...i", design, now) + offset, data * 1e-3)
+            design, data, known = design[moves], data[moves], known[moves]
+            mask, now, left = mask[moves], now[moves], left[moves]
+        scale = np.maximum(np.einsum("...ij,...j->...i", design, now) + known, data * 1e-3)
         residuals = np.log(data / scale)
         bend = np.maximum(_BEND * _masked_median(np.abs(residuals), mask), 1e-12)[..., None]
         weights = mask * np.minimum(1.0, bend / np.maximum(np.abs(residuals), 1e-300))
@@ -104,13 +106,13 @@ def _solve(matrix: Array, right: Array) -> Array:
     """Solve a stack of small systems; singular ones give -1, which no caller accepts."""
     # Columns have length 1 (or are zero), so a determinant near zero means columns that say the same.
     few = right.shape[-1] <= 2  # by Cramer's rule: calling LAPACK costs several times the arithmetic
-    size = _determinant(matrix) if few else np.linalg.det(matrix)
+    size: Array = _determinant(matrix) if few else np.linalg.det(matrix)
     singular = np.abs(size) < 1e-14
     if few:
         found = _cramer(matrix, right, np.where(singular, 1.0, size)[..., None])
     else:
         safe = np.where(singular[..., None, None], np.eye(matrix.shape[-1]), matrix)
-        found = np.linalg.solve(safe, right[..., None])[..., 0]
+        found = np.asarray(np.linalg.solve(safe, right[..., None])[..., 0], dtype=float)
     return np.where(singular[..., None], -1.0, found)
 
 
