@@ -1,9 +1,9 @@
 """Errors that are no bug of this program: each is printed as one line and sets the exit status."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
 
@@ -18,11 +18,26 @@ class UsageError(ValueError):
     exit_code = 2
 
 
-def entry_of(table: Mapping[str, T], name: str, what: str) -> T:
-    """The entry of that name; if there is none, the UsageError lists the names of `what`, such as ``"a policy"``."""
-    if name not in table:
-        raise UsageError(f"{what} is one of {', '.join(table)}, got {name!r}")
-    return table[name]
+class _Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+Entry = TypeVar("Entry", bound=_Named)
+
+
+class Registry(dict[str, Entry]):
+    """Entries by their names, in the order given; `what` introduces their names in an error, such as ``"a policy"``."""
+
+    def __init__(self, what: str, *entries: Entry) -> None:
+        super().__init__((entry.name, entry) for entry in entries)
+        self.what = what
+
+    def of(self, name: str) -> Entry:
+        """The entry of that name; a UsageError that lists all names if there is none."""
+        if name not in self:
+            raise UsageError(f"{self.what} is one of {', '.join(self)}, got {name!r}")
+        return self[name]
 
 
 def read_text(path: Path, what: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from emulator.errors import entry_of
+from emulator.errors import Registry
 
 
 @dataclass(frozen=True)
@@ -55,56 +55,44 @@ class Policy:
 
 _SURVIVORS_GO_ON = ("agree", "rebuild", "shrink", "replay")  # without new ranks no state is restored
 
-POLICIES = {
-    policy.name: policy
-    for policy in (
-        Policy("shrink", "the survivors go on with fewer ranks", repairs=True, points=_SURVIVORS_GO_ON),
-        Policy(
-            "spare", "a rank that waited takes the place", repairs=True, refills=True, has_spares=True,
-            points=("agree", "rebuild", "spare", "restore", "replay"),
-        ),
-        Policy(
-            "respawn", "a new process takes the place", repairs=True, refills=True, spawns=True,
-            points=("agree", "rebuild", "respawn", "restore", "replay"),
-        ),
-        Policy(
-            "restart", "the whole job starts again from its last checkpoint", needs_ulfm=False, relaunches=True,
-            refills=True,
-            call="faults.restarting(comm, state, folder), started by python -m faults run --recovery restart",
-        ),
-        Policy(
-            "continue", "the algorithm leaves the dead out",
-            call="faults.routing(comm) and an algorithm that leaves the dead out",
-            patterns=("parameter-server", "gossip", "federated"),
-        ),
-        Policy(
-            "replicate", "the server that holds the copy takes over", replicas=2,
-            call="faults.routing(comm) and a ParameterServer with replicas=2 and on_failure=route.look",
-            patterns=("parameter-server",),
-        ),
-        Policy(
-            "reexecute", "other ranks do the tasks of the dead again", repairs=True, points=_SURVIVORS_GO_ON,
-            call="faults.reexecute(job.comm, ...) in a step under policy 'shrink'", patterns=("scatter-gather",),
-        ),
-        Policy(
-            "rejoin", "the survivors go on, and a new process takes the place later", repairs=True, refills=True,
-            spawns=True, later=True, points=("agree", "rebuild", "rejoin", "restore", "replay"),
-        ),
-    )
-}  # fmt: skip
+POLICIES = Registry(
+    "a policy",
+    Policy("shrink", "the survivors go on with fewer ranks", repairs=True, points=_SURVIVORS_GO_ON),
+    Policy(
+        "spare", "a rank that waited takes the place", repairs=True, refills=True, has_spares=True,
+        points=("agree", "rebuild", "spare", "restore", "replay"),
+    ),
+    Policy(
+        "respawn", "a new process takes the place", repairs=True, refills=True, spawns=True,
+        points=("agree", "rebuild", "respawn", "restore", "replay"),
+    ),
+    Policy(
+        "restart", "the whole job starts again from its last checkpoint", needs_ulfm=False, relaunches=True,
+        refills=True,
+        call="faults.restarting(comm, state, folder), started by python -m faults run --recovery restart",
+    ),
+    Policy(
+        "continue", "the algorithm leaves the dead out",
+        call="faults.routing(comm) and an algorithm that leaves the dead out",
+        patterns=("parameter-server", "gossip", "federated"),
+    ),
+    Policy(
+        "replicate", "the server that holds the copy takes over", replicas=2,
+        call="faults.routing(comm) and a ParameterServer with replicas=2 and on_failure=route.look",
+        patterns=("parameter-server",),
+    ),
+    Policy(
+        "reexecute", "other ranks do the tasks of the dead again", repairs=True, points=_SURVIVORS_GO_ON,
+        call="faults.reexecute(job.comm, ...) in a step under policy 'shrink'", patterns=("scatter-gather",),
+    ),
+    Policy(
+        "rejoin", "the survivors go on, and a new process takes the place later", repairs=True, refills=True,
+        spawns=True, later=True, points=("agree", "rebuild", "rejoin", "restore", "replay"),
+    ),
+)  # fmt: skip
+of = POLICIES.of
 
 
 def of_pattern(pattern: str) -> tuple[str, ...]:
     """Names of the policies of a pattern, its default first."""
     return tuple(policy.name for policy in POLICIES.values() if pattern in policy.patterns)
-
-
-def of(name: str) -> Policy:
-    """The policy of that name.
-
-    Raises
-    ------
-    UsageError
-        There is none.
-    """
-    return entry_of(POLICIES, name, "a policy")

@@ -25,13 +25,17 @@ class Instrument:
 
     Times are seconds on the clock of the communicator (`emulator.carrier.Carrier.now`). Phases and faults are
     reported on every carrier, messages and waits only on carriers that see them: emulated and simulated ones, and MPI
-    itself behind `emulator.trace.bare`, which knows no card and gives NaN for `first`. Messages are those of all
+    itself behind `emulator.trace.traced_mpi`, which knows no card and gives NaN for `first`. Messages are those of all
     communicators of the emulated cluster, their ranks those of the communicator that was emulated. `token` and `source`
     together name a message: sender and receiver report the same.
     """
 
     def phase(self, name: str, **info: object) -> None:
-        """An algorithm enters a named phase; `step` in `info` is the number of its step, if it has any."""
+        """An algorithm enters a named phase.
+
+        `info` may hold `step`, the number of its step, and `recovery`: until the next phase the rank recovers from a
+        death, and does none of the program's work.
+        """
 
     def sent(
         self, source: int, destination: int, tag: int, size: int, start: float, end: float, asked: float, first: float,

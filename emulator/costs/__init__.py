@@ -20,10 +20,10 @@ collective communication operations in MPICH" (2005); Patarasuk and Yuan, "Bandw
 
 from typing import Any
 
-from emulator.costs import rounds, scatter_gather, servers
+from emulator.costs import gossip, scatter_gather, servers
 from emulator.costs.collectives import ALL_REDUCES, COLLECTIVES
+from emulator.costs.gossip import rumour_rounds, timeline
 from emulator.costs.model import Collective, Pattern, Price, Terms, is_power_of_two
-from emulator.costs.rounds import rumour_rounds, timeline
 from emulator.costs.scatter_gather import (
     answer_time,
     dynamic_tasks,
@@ -32,7 +32,7 @@ from emulator.costs.scatter_gather import (
     tree_scatter_blocks,
 )
 from emulator.costs.servers import incast
-from emulator.errors import entry_of
+from emulator.errors import Registry
 
 __all__ = [
     "ALL_REDUCES", "COLLECTIVES", "PATTERNS", "Collective", "Pattern", "Price", "Terms", "answer_time", "collective",
@@ -40,23 +40,12 @@ __all__ = [
     "seconds", "terms", "timeline", "tree_gather_blocks", "tree_scatter_blocks",
 ]  # fmt: skip
 
-PATTERNS: dict[str, Pattern] = {
-    **COLLECTIVES,
-    **{entry.name: entry for entry in (
-        rounds.GOSSIP, rounds.ONE_PEER, rounds.PUSH_SUM, rounds.RUMOUR, servers.FEDERATED, servers.PARAMETER_SERVER,
-        servers.SERIAL_SERVER, servers.INCAST, scatter_gather.SCATTER_GATHER, scatter_gather.TASKS,
-    )},
-}  # fmt: skip
-
-
-def pattern(name: str) -> Pattern:
-    """Look a pattern up by name; refuses names that are none."""
-    return entry_of(PATTERNS, name, "a pattern with a cost formula")
-
-
-def collective(name: str) -> Collective:
-    """Look a collective up by name; refuses names that are none."""
-    return entry_of(COLLECTIVES, name, "a pattern that is a collective")
+PATTERNS: Registry[Pattern] = Registry(
+    "a pattern with a cost formula", *COLLECTIVES.values(), gossip.GOSSIP, gossip.ONE_PEER, gossip.PUSH_SUM,
+    gossip.RUMOUR, servers.FEDERATED, servers.PARAMETER_SERVER, servers.SERIAL_SERVER, servers.INCAST,
+    scatter_gather.SCATTER_GATHER, scatter_gather.TASKS,
+)  # fmt: skip
+pattern, collective = PATTERNS.of, COLLECTIVES.of
 
 
 def price(name: str, alpha: float, beta: float, gamma: float, p: Any, n: float, **options: Any) -> Price:

@@ -1,12 +1,14 @@
 """The patterns and the recovery policies that a sheet may name, and the properties of each.
 
 Code that depends on a pattern or a policy reads its attributes; names are never compared. A new one is an entry here,
-with its price in `emulator.design.bill` (pattern) or `emulator.design.failures` (policy).
+with its price in `emulator.design.prices.communication` (pattern) or `emulator.design.prices.failures` (policy).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from emulator.errors import Registry
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,33 +51,31 @@ class Pattern:
         return not (self.servers or self.graph)
 
 
-PATTERNS = {
-    pattern.name: pattern
-    for pattern in (
-        Pattern(
-            "all-reduce", "PyTorch DistributedDataParallel over NCCL", "bucket_cap_mb; NCCL_ALGO=Ring|Tree",
-            ("restart", "shrink", "spare", "respawn"), sums=True,
-        ),
-        Pattern(
-            "parameter-server", "TorchRec, Persia or ps-lite", "ShardingType.ROW_WISE; DMLC_NUM_SERVER",
-            ("restart", "replicate", "continue"), servers=True,
-        ),
-        Pattern(
-            "gossip", "Decentralised SGD in bluefog; SWIM in hashicorp/memberlist",
-            "neighbor_allreduce, dynamic topology; GossipInterval, GossipNodes", ("restart", "continue"), graph=True,
-            robust=True,
-        ),
-        Pattern(
-            "scatter-gather", "Ray tasks, Spark, Elasticsearch or Milvus query nodes",
-            "ray.wait(num_returns=...); spark.speculation; allow_partial_search_results",
-            ("restart", "reexecute", "replicate"), requests=True, hurries=("backup", "quorum", "drop"),
-        ),
-        Pattern(
-            "federated", "Flower, NVIDIA FLARE", "fraction_fit, min_fit_clients, round_timeout",
-            ("restart", "continue"), rounds=True, robust=True, hurries=("quorum", "drop"),
-        ),
-    )
-}  # fmt: skip
+PATTERNS = Registry(
+    "a pattern",
+    Pattern(
+        "all-reduce", "PyTorch DistributedDataParallel over NCCL", "bucket_cap_mb; NCCL_ALGO=Ring|Tree",
+        ("restart", "shrink", "spare", "respawn"), sums=True,
+    ),
+    Pattern(
+        "parameter-server", "TorchRec, Persia or ps-lite", "ShardingType.ROW_WISE; DMLC_NUM_SERVER",
+        ("restart", "replicate", "continue"), servers=True,
+    ),
+    Pattern(
+        "gossip", "Decentralised SGD in bluefog; SWIM in hashicorp/memberlist",
+        "neighbor_allreduce, dynamic topology; GossipInterval, GossipNodes", ("restart", "continue"), graph=True,
+        robust=True,
+    ),
+    Pattern(
+        "scatter-gather", "Ray tasks, Spark, Elasticsearch or Milvus query nodes",
+        "ray.wait(num_returns=...); spark.speculation; allow_partial_search_results",
+        ("restart", "reexecute", "replicate"), requests=True, hurries=("backup", "quorum", "drop"),
+    ),
+    Pattern(
+        "federated", "Flower, NVIDIA FLARE", "fraction_fit, min_fit_clients, round_timeout",
+        ("restart", "continue"), rounds=True, robust=True, hurries=("quorum", "drop"),
+    ),
+)  # fmt: skip
 
 HURRIES = tuple(dict.fromkeys(way for pattern in PATTERNS.values() for way in pattern.hurries))
 """What is done about stragglers by patterns that can go on without a slow node."""
@@ -115,35 +115,33 @@ class Policy:
     goes_back: bool = False
 
 
-POLICIES = {
-    policy.name: policy
-    for policy in (
-        Policy(
-            "restart", "torchrun with PyTorch DCP checkpoints, Slurm --requeue", "--max-restarts; dcp.async_save",
-            2.9, 1.06, refills=True, goes_back=True,
-        ),
-        Policy(
-            "shrink", "torchrun elastic, torchft", "--nnodes=MIN:MAX; min_replica_size", 0.076, 0.02, repeats=True,
-        ),
-        Policy(
-            "spare", "Slurm with spare nodes, Kubernetes Kueue", "--nodes=N+SPARES; standby replicas", 0.138, 0.043,
-            repeats=True, refills=True, spares=True,
-        ),
-        Policy(
-            "respawn", "Kubernetes or Ray actors that are started again", "max_restarts, max_task_retries", 0.49, 0.056,
-            repeats=True, refills=True, spawns=True,
-        ),
-        Policy(
-            "replicate", "replicated servers, Milvus replicas", "replica_number; anti-affinity of hosts", 0.034, 0.0096,
-            again=0, replicas=True,
-        ),
-        Policy(
-            "reexecute", "Ray or Spark tasks that are tried again", "max_retries; spark.task.maxFailures", 0.044,
-            0.0133, repeats=True, keeps_tasks=True,
-        ),
-        Policy(
-            "continue", "Flower clients that drop out, gossip neighbours that fall silent", "accept_failures=True",
-            0.02, 0.0044, again=0, keeps_tasks=True,
-        ),
-    )
-}  # fmt: skip
+POLICIES = Registry(
+    "a policy",
+    Policy(
+        "restart", "torchrun with PyTorch DCP checkpoints, Slurm --requeue", "--max-restarts; dcp.async_save",
+        2.9, 1.06, refills=True, goes_back=True,
+    ),
+    Policy(
+        "shrink", "torchrun elastic, torchft", "--nnodes=MIN:MAX; min_replica_size", 0.076, 0.02, repeats=True,
+    ),
+    Policy(
+        "spare", "Slurm with spare nodes, Kubernetes Kueue", "--nodes=N+SPARES; standby replicas", 0.138, 0.043,
+        repeats=True, refills=True, spares=True,
+    ),
+    Policy(
+        "respawn", "Kubernetes or Ray actors that are started again", "max_restarts, max_task_retries", 0.49, 0.056,
+        repeats=True, refills=True, spawns=True,
+    ),
+    Policy(
+        "replicate", "replicated servers, Milvus replicas", "replica_number; anti-affinity of hosts", 0.034, 0.0096,
+        again=0, replicas=True,
+    ),
+    Policy(
+        "reexecute", "Ray or Spark tasks that are tried again", "max_retries; spark.task.maxFailures", 0.044,
+        0.0133, repeats=True, keeps_tasks=True,
+    ),
+    Policy(
+        "continue", "Flower clients that drop out, gossip neighbours that fall silent", "accept_failures=True",
+        0.02, 0.0044, again=0, keeps_tasks=True,
+    ),
+)  # fmt: skip

@@ -17,9 +17,9 @@ from emulator.carrier import Carrier
 from emulator.comm.members import Members
 from emulator.errors import UsageError
 from emulator.sim.engine import SimulatedEngine
-from emulator.sim.fault_tolerance import FaultTolerance
 from emulator.sim.groups import SimulatedGroup
 from emulator.sim.joint import JointCall, JointRequest
+from emulator.sim.ulfm.fault_tolerance import FaultTolerance
 
 Combine = Callable[[list[Any]], Any]
 
@@ -70,7 +70,7 @@ class Shared:
     Attributes
     ----------
     revoked : ranks of the engine on which it is revoked
-    lockstep : the collective that ranks are beginning at this instant, see `emulator.sim.lockstep`
+    lockstep : the collective that ranks are beginning at this instant, see `emulator.sim.collectives.lockstep`
     """
 
     def __init__(self, ranks: Sequence[int], members: Members | None = None) -> None:

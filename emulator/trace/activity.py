@@ -24,10 +24,6 @@ _OF_WAIT = {
     Wait.SEND: SENDING, Wait.MATCH: MATCHING, Wait.PROBE: RECEIVING, Wait.ALIGN: ALIGNING, Wait.POLL: POLLING,
     Wait.COLLECTIVE: COLLECTIVE,
 }  # fmt: skip
-RECOVERY_PHASES = frozenset(
-    ("agree", "rebuild", "restore", "shrink", "spare", "respawn", "restart", "reexecute", "replicate", "continue")
-)
-"""Phases of `faults.recover` in which a rank does not do the program's work; the next phase ends one."""
 
 
 @dataclass(frozen=True)
@@ -65,12 +61,10 @@ def kind_of(row: np.void) -> str:
 def recoveries(one: RankTrace) -> list[tuple[float, float]]:
     """List the times in which a rank was in a phase of recovery."""
     found: list[tuple[float, float]] = []
-    for at, end, name, _ in one.phases():
-        if name in RECOVERY_PHASES:
-            if found and found[-1][1] == at:
-                found[-1] = found[-1][0], end
-            else:
-                found.append((at, end))
+    for phase in one.phases():
+        if phase.recovery:
+            begin = found.pop()[0] if found and found[-1][1] == phase.begin else phase.begin
+            found.append((begin, phase.end))
     return found
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,6 +18,16 @@ from emulator.errors import UsageError
 from emulator.trace.recorder import FAULT, HEADER, MAGIC, PHASE, RECEIVED, ROW, SENDING, SENT, TEXT_AT, TRACES, WAITED
 
 _TIMES = struct.Struct("<8sdd")
+
+
+class Phase(NamedTuple):
+    """A phase of an algorithm (its `step`; -1: none), or of a recovery, from `begin` to `end` in seconds."""
+
+    begin: float
+    end: float
+    name: str
+    step: int
+    recovery: bool
 
 
 @dataclass
@@ -49,11 +59,15 @@ class RankTrace:
             for row, text in zip(rows, texts, strict=True)
         ]
 
-    def phases(self) -> list[tuple[float, float, str, int]]:
-        """List the phases: begin, end, name, and step (-1: none). Each lasts until the next one."""
+    def phases(self) -> list[Phase]:
+        """List the phases; each lasts until the next one."""
         named = self.named(PHASE)
         ends = [at for at, _, _ in named[1:]] + [self.ended]
-        return [(at, max(at, end), name, step) for (at, name, step), end in zip(named, ends, strict=False)]
+        recovers = self.rows["why"][self.rows["kind"] == PHASE].astype(bool).tolist()
+        return [
+            Phase(at, max(at, end), name, step, of_recovery)
+            for (at, name, step), end, of_recovery in zip(named, ends, recovers, strict=False)
+        ]
 
 
 @dataclass

@@ -111,7 +111,7 @@ def _activities(trace: Trace, one: RankTrace) -> Iterator[Slice]:
 
 def _phases(trace: Trace, one: RankTrace) -> Iterator[Slice]:
     """The phases of a rank: each lasts until the next one."""
-    for at, until, name, step in one.phases():
+    for at, until, name, step, _ in one.phases():
         begin, end = max(0, _ns(trace, at)), _ns(trace, until)
         if end > begin:
             yield begin, end, name, {"step": step} if step >= 0 else {}

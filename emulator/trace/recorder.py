@@ -30,7 +30,10 @@ ROW = np.dtype(
     [
         ("serial", "u4"),  # counts the rows of the rank from 1; 0 where none has been written
         ("kind", "i2"),
-        ("why", "i2"),  # of a wait; of a send SENDING if the rank waited from `asked` until `end`
+        (
+            "why",
+            "i2",
+        ),  # of a wait; of a send SENDING if the rank waited from `asked` until `end`; of a phase 1 in a recovery
         ("peer", "i4"),  # the other rank; of a phase its step
         ("tag", "i4"),
         ("t", "f8"),  # sent: asked for; received and waited: since; phase and fault: at
@@ -133,16 +136,16 @@ class Recorder(Instrument):
     def phase(self, name: str, **info: object) -> None:
         if self._open:
             step = info.get("step", -1)
-            self._name(PHASE, name, step if isinstance(step, int) else -1)
+            self._name(PHASE, name, step if isinstance(step, int) else -1, bool(info.get("recovery")))
 
     def fault(self, kind: str, **info: object) -> None:
         if self._open:
             self._name(FAULT, str(info.get("text", kind)), -1)
 
-    def _name(self, kind: int, text: str, step: int) -> None:
+    def _name(self, kind: int, text: str, step: int, why: int = 0) -> None:
         place = self._place
         self._serial += 1
-        _NAMED(self._map, place, self._serial, kind, 0, step, 0, self._now(), text.encode())
+        _NAMED(self._map, place, self._serial, kind, why, step, 0, self._now(), text.encode())
         place += _LENGTH
         self._place = place if place < self._end else HEADER
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from emulator.core import wall_clock
-from emulator.errors import entry_of
+from emulator.errors import Registry
 from faults.detect.phi import PhiAccrual
 from faults.record.status_board import WORKING, StatusBoard
 
@@ -110,25 +110,13 @@ class Detector:
     among_ranks: bool = False
 
 
-DETECTORS = {
-    detector.name: detector
-    for detector in (
-        Detector("runtime", has_limit=False),
-        Detector("heartbeat", Heartbeat, _beating),
-        Detector("phi", PhiAccrual, _beating),
-        Detector("swim", _suspicions, _swimming, among_ranks=True),
-    )
-}
+DETECTORS = Registry(
+    "a detector",
+    Detector("runtime", has_limit=False),
+    Detector("heartbeat", Heartbeat, _beating),
+    Detector("phi", PhiAccrual, _beating),
+    Detector("swim", _suspicions, _swimming, among_ranks=True),
+)
+of = DETECTORS.of
 RUNTIME, HEARTBEAT = "runtime", "heartbeat"
 """The detectors of jobs that name none: without, and with a rank that is stopped."""
-
-
-def of(name: str) -> Detector:
-    """The detector of that name.
-
-    Raises
-    ------
-    UsageError
-        There is none.
-    """
-    return entry_of(DETECTORS, name, "a detector")

@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from emulator import datasets
-from emulator.errors import UsageError
+from emulator.errors import Registry, UsageError
 from emulator.results.files import replacing
 from faults.record.checksum import checksum
 
@@ -196,14 +196,12 @@ class Reduction:
     points: tuple[str, ...] = ("reduce_scatter", "all_gather")
 
 
-REDUCTIONS = {
-    way.name: way
-    for way in (
-        Reduction("exact", np.int64, to_exact, from_exact),
-        Reduction("ordered", gathers=True, points=("all_gather",)),
-        Reduction("plain", rounding=1e-9),
-    )
-}
+REDUCTIONS = Registry(
+    "a reduction",
+    Reduction("exact", np.int64, to_exact, from_exact),
+    Reduction("ordered", gathers=True, points=("all_gather",)),
+    Reduction("plain", rounding=1e-9),
+)
 
 
 def digest(state: State) -> str:

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from emulator.errors import UsageError, entry_of
+from emulator.errors import Registry, UsageError
 
 Vector = NDArray[np.float64]
 Aggregate = Callable[[NDArray[np.float64], Vector], Vector]
@@ -223,26 +223,14 @@ class Rule:
         return lambda models, examples: combine(models, liars)
 
 
-RULES = {
-    rule.name: rule
-    for rule in (
-        Rule("mean", None),
-        Rule("median", median),
-        Rule("trimmed-mean", trimmed_mean),
-        Rule("geometric-median", geometric_median),
-        Rule("krum", krum, margin=3),
-        Rule("multi-krum", multi_krum, margin=3),
-    )
-}
+RULES = Registry(
+    "a rule",
+    Rule("mean", None),
+    Rule("median", median),
+    Rule("trimmed-mean", trimmed_mean),
+    Rule("geometric-median", geometric_median),
+    Rule("krum", krum, margin=3),
+    Rule("multi-krum", multi_krum, margin=3),
+)
+of = RULES.of
 """By the name that a command line gives them."""
-
-
-def of(name: str) -> Rule:
-    """The rule of that name.
-
-    Raises
-    ------
-    UsageError
-        There is none.
-    """
-    return entry_of(RULES, name, "a rule")

@@ -93,6 +93,20 @@ def test_straggler() -> None:
     assert next(iter(activity.waited_for(spans))) == 2
 
 
+def test_a_phase_is_recovery_if_the_rank_says_so() -> None:
+    """Whatever it is called: the seconds of such a phase are no computing, up to the next phase."""
+
+    def program(comm: Any) -> None:
+        for name, recovery, seconds in (("agree", True, 1e-3), ("mend", True, 2e-3), ("rebuild", False, 4e-3)):
+            comm.carrier.phase(name, recovery=recovery)
+            comm.compute(seconds)
+
+    trace = record(program, 1)
+    _, parts = parts_of(trace)
+    assert parts == {activity.RECOVERY: pytest.approx(3e-3), activity.COMPUTING: pytest.approx(4e-3)}
+    assert activity.recoveries(trace.ranks[0]) == [(0.0, pytest.approx(3e-3))]
+
+
 def test_ranks_behind_each_other_on_the_sender_s_card() -> None:
     """Two messages of one rank: the second waits until the first has left."""
     n = 100_000

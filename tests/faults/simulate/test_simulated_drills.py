@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 from emulator.errors import UsageError
+from emulator.trace import loading
 from faults.drill import drill
 from faults.drill.checks import Evaluation
 from faults.drill.request import Request
 from faults.launch.supervise import Finished
+from faults.policies import POLICIES, Policy
 from faults.record.journal import What
 
 
@@ -67,6 +69,17 @@ def test_a_job_recovers_and_its_result_is_right(
     _, found = run(tmp_path / "job", *lines, pattern=pattern, recovery=policy, hosts=hosts)
     assert found.recovered, f"{found.phase}: {found.reason}"
     assert found.ranks_after == after
+
+
+@pytest.mark.parametrize("policy", [policy for policy in POLICIES.values() if policy.repairs], ids=lambda one: one.name)
+def test_a_timeline_shows_a_repair_as_recovery(tmp_path: Path, policy: Policy) -> None:
+    """The phases of a recovery are those that the policy names; in the replay the rank does the program's work."""
+    (pattern,) = policy.patterns
+    run(tmp_path / "job", "kill 3 @ step 12", pattern=pattern, recovery=policy.name, trace=True)
+    phases = loading.load(tmp_path / "job").ranks[0].phases()
+    of_recovery = set(policy.points) - {"replay"}
+    assert of_recovery <= {phase.name for phase in phases}
+    assert [phase for phase in phases if phase.recovery != (phase.name in of_recovery)] == []
 
 
 def test_the_phases_are_those_that_the_model_was_given(tmp_path: Path) -> None:
