@@ -140,7 +140,7 @@ def _configured(run: Run, servers: int) -> Predict:
     """The closed form with the network's own alpha and beta (of the slowest path)."""
     alpha, beta = slowest_path(run)
     assert run.network is not None
-    sharing = run.network.plan.sharing
+    sharing = run.network.spec.sharing
     whole = "(w + k)" if sharing == "message" else "2 max(w, k)"
     run.extra["formula"] = (
         f"2 alpha + {whole} (n/k + header) beta, with alpha {format_time(alpha)}, beta {beta * 1e9:.4g} ns/B"

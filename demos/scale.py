@@ -191,14 +191,14 @@ def _seconds(name: str, p: int, size: int, network: Network) -> float:
 
 def causes(network: Network) -> list[str]:
     """What a network has that closed forms of one idle path do not know."""
-    plan, found = network.plan, []
+    spec, found = network.spec, []
     if network.sized(64).links:
         found.append("hosts share links, at which messages of other pairs queue (contention)")
-    if plan.ranks_per_host > 1 or plan.listed:
+    if spec.ranks_per_host > 1 or spec.listed:
         found.append("ranks may share a host and its card")
-    if len({(host.nic.egress_beta, host.slowdown) for host in plan.hosts}) > 1:
+    if len({(host.nic.egress_beta, host.slowdown) for host in spec.hosts}) > 1:
         found.append("hosts are unlike, and the slowest sets the pace (stragglers)")
-    if plan.jitter is not None or plan.loss is not None:
+    if spec.jitter is not None or spec.loss is not None:
         found.append("jitter and loss delay single messages, for which all others wait")
     return found
 

@@ -67,8 +67,8 @@ class Engine(ABC):
         self.idling = False
         self.board: WaitNotes | None = None
         self._arrived = self._token = self.late = 0
-        if network.plan.protocol is not None:
-            ByProtocol(self, network.plan.protocol, cards.out_of)
+        if network.spec.protocol is not None:
+            ByProtocol(self, network.spec.protocol, cards.out_of)
 
     # -- the transport
 
@@ -201,7 +201,7 @@ class Engine(ABC):
         """Charge a message that shares what it uses: it has left when it is in the socket's buffer, at once."""
         left = self.leave(route, context, size)
         if not route.loopback and self.flows is not None:
-            key, beta = (self.rank, self._token + 1), self.network.plan.beta
+            key, beta = (self.rank, self._token + 1), self.network.spec.beta
             self.late += self.flows.add(key, route.destination, left[2], size, beta)
         return left
 

@@ -138,7 +138,7 @@ class ByProtocol:
             go += connection.begin(go, size)
         if engine.flows is not None:
             first = go + back
-            late = engine.flows.add((message.source, message.token), engine.rank, first, size, engine.network.plan.beta)
+            late = engine.flows.add((message.source, message.token), engine.rank, first, size, engine.network.spec.beta)
             engine.late += late
             return first, size * path.beta, go
         out = size * engine.network.hosts[there].nic.egress_beta
@@ -155,7 +155,7 @@ class ByProtocol:
             return None
         if source not in self._from:
             path = network.path(network.host_of(source), self.engine.host)
-            self._from[source] = Connection(network.plan, path, route.alpha, self.engine.clock)
+            self._from[source] = Connection(network.spec, path, route.alpha, self.engine.clock)
         return self._from[source]
 
     def _out_of(self, host: int) -> Queue:

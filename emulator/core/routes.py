@@ -10,7 +10,7 @@ from emulator.core.clock import Clock
 from emulator.core.message import LOOPBACK
 from emulator.network import Network, Path
 from emulator.network.draws import stream
-from emulator.network.model import Plan
+from emulator.network.model import NetworkSpec
 
 if TYPE_CHECKING:
     from emulator.core.network_changes import Change
@@ -62,9 +62,7 @@ class Route:
 
 
 class Connection:
-    """A path whose messages take longer by their size and by what it has carried before.
-
-    It stands where a route has its path: it gives the delay of each message, and remembers when it was used.
+    """Stands where a route has its path: it gives the delay of each message, and remembers when it was used.
 
     Parameters
     ----------
@@ -72,9 +70,9 @@ class Connection:
     clock : of the rank that uses it
     """
 
-    def __init__(self, plan: Plan, path: Path, back: float, clock: Clock) -> None:
+    def __init__(self, spec: NetworkSpec, path: Path, back: float, clock: Clock) -> None:
         self.jitter, self.loss = path.jitter, path.loss
-        self._plan, self._path, self._clock = plan, path, clock
+        self._spec, self._path, self._clock = spec, path, clock
         self._round_trip = path.alpha + back
         self._window, self._used = 0.0, -1e300
 
@@ -84,13 +82,13 @@ class Connection:
 
     def begin(self, time: float, size: int) -> float:
         """Seconds that the size of a message, and the window at a time, add; the message is sent."""
-        plan, extra = self._plan, 0.0
-        for segment in plan.segments:
+        spec, extra = self._spec, 0.0
+        for segment in spec.segments:
             if size > segment.above:
-                extra = segment.alpha - plan.alpha + size * max(0.0, segment.beta - self._path.beta)
-        if plan.slow_start is not None and size:
+                extra = segment.alpha - spec.alpha + size * max(0.0, segment.beta - self._path.beta)
+        if spec.slow_start is not None and size:
             self._wake(time)
-            extra += plan.slow_start.stalls(size, self._window, self._round_trip, self._path.beta)
+            extra += spec.slow_start.stalls(size, self._window, self._round_trip, self._path.beta)
             self.saw(time + extra, size)
         return extra
 
@@ -102,7 +100,7 @@ class Connection:
 
     def _wake(self, time: float) -> None:
         """Begin with the initial window after a pause."""
-        slow = self._plan.slow_start
+        slow = self._spec.slow_start
         if slow is not None and time - self._used > slow.idle:
             self._window = slow.window
 
@@ -141,9 +139,9 @@ class Routes(dict[int, Route]):
         if not local:
             nic = network.hosts[here].nic
             route.beta_out, route.gap = nic.egress_beta, nic.gap
-            if network.plan.segments or network.plan.slow_start:
-                route.path, route.varies = Connection(network.plan, network.path(here, host), back, self._clock), True
-            if network.plan.sharing == "packet":  # `emulator.core.flows` has what it takes
+            if network.spec.segments or network.spec.slow_start:
+                route.path, route.varies = Connection(network.spec, network.path(here, host), back, self._clock), True
+            if network.spec.sharing == "packet":  # `emulator.core.flows` has what it takes
                 route.beta_out, route.links = 0.0, ()
         route.simple = not (route.here or route.links or route.varies)
         return route

@@ -154,11 +154,11 @@ class _Making:
         self.failures = failures or Failures()
         self._loop, self._network, self._seed, self._measured = loop, network, seed, measured
         self._queues = [private_queue(remembers=True) for _ in network.links]
-        crowded = network.ranks > len(network.hosts) or network.plan.protocol is not None
+        crowded = network.ranks > len(network.hosts) or network.spec.protocol is not None
         self._cards = [(private_queue(crowded), private_queue(crowded)) for _ in network.hosts]
         self._receiving: dict[int, SimulatedPort] = {}
         self.engines: list[SimulatedEngine] = []
-        self._flows = Flows(network) if network.plan.sharing == "packet" else None
+        self._flows = Flows(network) if network.spec.sharing == "packet" else None
         if self._flows is not None:
             self._flows.forgotten = self._look_again
 

@@ -12,7 +12,7 @@ from click.core import ParameterSource
 
 from emulator.errors import UsageError
 from emulator.run import console
-from emulator.run.options import refuse_idle_limit
+from emulator.run.options import refuse_idle_limit, sharing
 from emulator.trace.folder import prepare
 from faults.cli.options import Positive
 from faults.cli.report import Report
@@ -47,23 +47,16 @@ def _refuse_simulated(ctx: click.Context, option: click.Parameter, ranks: int | 
     "--limit", "limit_s", type=Positive(), help="Kill a rank that is stopped for so long; absent: 1 s, more if busy."
 )
 @click.option("--detector/--no-detector", default=True, show_default=True, help="Look for stopped ranks.")
-@click.option("--trace", is_flag=True, help="Record what each rank does when (see 'python -m emulator trace').")
-@click.option(
-    "--trace-limit",
-    type=click.IntRange(min=1),
-    metavar="EVENTS",
-    help="With --trace: events of each rank that are kept, the last ones.",
-)
-@click.option(
-    "--out",
-    metavar="DIR",
-    help="Keep a result and its page in this folder; absent: with --trace, in runs/program/<UTC time>, else nowhere.",
-)
-@click.option("--json", "json_file", metavar="FILE", help="Write status, launches, recoveries and ranks' ends to it.")
+@sharing(
+    "trace", "trace-limit", "out", "json",
+    out={"help": "Keep a result and its page in this folder; absent: with --trace, in runs/program/<UTC time>, else "
+         "nowhere."},
+    json={"help": "Write status, launches, recoveries and ranks' ends to it."},
+)  # fmt: skip
 @click.argument("program", nargs=-1, required=True, metavar="PROGRAM.py|-m MODULE [ARGUMENT]...")
 def run(
     ranks: int, recovery: str, launches: int, deadline: float | None, limit_s: float | None, detector: bool,
-    trace: bool, trace_limit: int | None, out: str | None, json_file: str | None, program: tuple[str, ...],
+    trace: bool, trace_limit: int | None, out: str | None, json: str | None, program: tuple[str, ...],
 ) -> None:  # fmt: skip
     """Run a program that uses faults.recovering, routing or restarting, until its ranks have finished or failed.
 
@@ -79,9 +72,7 @@ def run(
     def start(traces: Path | None = None, seen: Callable[[dict[str, Any]], object] = lambda record: None) -> int:
         limit = limit_s if detector else 0.0
         with console.progress(screen, None) as ranks_at_work, live.on(ranks_at_work):
-            return run_program(
-                program, ranks, recovery, launches, deadline, json_file, limit, traces, trace_limit, seen
-            )
+            return run_program(program, ranks, recovery, launches, deadline, json, limit, traces, trace_limit, seen)
 
     if not trace and out is None:
         sys.exit(start())

@@ -95,7 +95,7 @@ def _groups(job: JobSpec) -> dict[str, list[int]]:
     network = load(job.net).sized(job.world)
     names = [network.group_of(rank) for rank in range(job.world)]
     order = list(dict.fromkeys(names))
-    return {} if None in names else {network.plan.topology.kind.removesuffix("s"): [order.index(one) for one in names]}
+    return {} if None in names else {network.spec.topology.kind.removesuffix("s"): [order.index(one) for one in names]}
 
 
 def even_hosts(ranks: int, spares: int, hosts: int) -> list[int]:

@@ -51,7 +51,7 @@ class Ranked:
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class Ranking:
     """What the search has found.
 
     Attributes
@@ -78,7 +78,9 @@ class Plan:
         return self.ranked[0]
 
 
-def plan(sheet: Sheet, objective: str = "time", terms: dict[str, Any] | None = None, menu: Menu | None = None) -> Plan:
+def plan(
+    sheet: Sheet, objective: str = "time", terms: dict[str, Any] | None = None, menu: Menu | None = None
+) -> Ranking:
     """Search the menu for the best design of a sheet's facts; its slots are not looked at.
 
     Parameters
@@ -109,7 +111,7 @@ def plan(sheet: Sheet, objective: str = "time", terms: dict[str, Any] | None = N
     ranked = [replace(winner, reason=_why_first(winner, losers)), *(_lose(one, winner) for one in losers)]
     ranked = [replace(one, reason=one.reason + "; to first order") if one.priced.first_order(one.nodes) else one
               for one in ranked]  # fmt: skip
-    return Plan(facts, objective, ranked, default(sheet, facts, winner, objective), menu.cut, searched,
+    return Ranking(facts, objective, ranked, default(sheet, facts, winner, objective), menu.cut, searched,
                 crossovers.sentences(facts, winner.priced, winner.nodes))  # fmt: skip
 
 

@@ -62,16 +62,16 @@ def of_table(given: Table) -> dict[str, Any]:
         alike = alpha["min"] == alpha["max"] and beta["min"] == beta["max"]
         origin = f"network {network_name(given)}" + ("" if alike else ", its slowest path")
         found = {"alpha": alpha["max"], "beta": beta["max"], "origin": origin, "alike": alike}
-    crossed = network.plan.topology.kind if network.links and not isinstance(network.plan.topology, _PRICED) else ""
+    crossed = network.spec.topology.kind if network.links and not isinstance(network.spec.topology, _PRICED) else ""
     found |= {"gamma": given.gamma, "shared": shared(network), "places": places(network), "crossed": crossed,
-              "sharing": network.plan.sharing, "protocol": not network.plan.linear,
+              "sharing": network.spec.sharing, "protocol": not network.spec.linear,
               "slowdowns": _slowdowns(network)}  # fmt: skip
     return found
 
 
 def _slowdowns(network: Network) -> tuple[float, ...]:
     """Of the ranks of each host in turn."""
-    each = max(1, network.plan.ranks_per_host)
+    each = max(1, network.spec.ranks_per_host)
     return tuple(host.slowdown for host in _laid_out(network).hosts for _ in range(each))
 
 
@@ -99,7 +99,7 @@ def load(given: Table, alpha: float | None = None, beta: float | None = None) ->
     else:
         found = files.load(network_name(given))
     if given.ranks_per_host is not None:
-        found = type(found)(replace(found.plan, ranks_per_host=given.ranks_per_host), found.ranks)
+        found = type(found)(replace(found.spec, ranks_per_host=given.ranks_per_host), found.ranks)
     return found
 
 
@@ -127,27 +127,27 @@ def _laid_out(network: Network) -> Network:
 
 def places(network: Network) -> float:
     """Ranks that have a place on a network; infinite where hosts are made as needed."""
-    plan, hosts = network.plan, math.inf
-    if plan.listed:
-        hosts = len(plan.hosts)
-    elif isinstance(plan.topology, FatTree) and plan.topology.radix:
-        hosts = plan.topology.radix**3 // 4
-    elif isinstance(plan.topology, Torus) and plan.topology.dimensions:
-        hosts = math.prod(plan.topology.dimensions)
-    return hosts * max(1, plan.ranks_per_host)
+    spec, hosts = network.spec, math.inf
+    if spec.listed:
+        hosts = len(spec.hosts)
+    elif isinstance(spec.topology, FatTree) and spec.topology.radix:
+        hosts = spec.topology.radix**3 // 4
+    elif isinstance(spec.topology, Torus) and spec.topology.dimensions:
+        hosts = math.prod(spec.topology.dimensions)
+    return hosts * max(1, spec.ranks_per_host)
 
 
 def shared(network: Network) -> tuple[Shared, ...]:
     """Cards of hosts with several ranks, uplinks of racks and pipes between regions."""
-    laid, plan = _laid_out(network), network.plan
-    each, dealt = max(1, plan.ranks_per_host), plan.placement == "cyclic"
-    card = max(max(host.nic.egress_beta, host.nic.ingress_beta, plan.beta) for host in laid.hosts)
+    laid, spec = _laid_out(network), network.spec
+    each, dealt = max(1, spec.ranks_per_host), spec.placement == "cyclic"
+    card = max(max(host.nic.egress_beta, host.nic.ingress_beta, spec.beta) for host in laid.hosts)
     found = [Shared("card", card, each, dealt=dealt)] if each > 1 else []
-    if isinstance(plan.topology, Racks) and laid.links:
-        found.append(Shared("uplink", max(link.beta for link in laid.links), each * plan.topology.hosts_per_rack,
+    if isinstance(spec.topology, Racks) and laid.links:
+        found.append(Shared("uplink", max(link.beta for link in laid.links), each * spec.topology.hosts_per_rack,
                             dealt=dealt))  # fmt: skip
-    if isinstance(plan.topology, Regions) and laid.links:
-        found.append(Shared("pipe", max(link.beta for link in laid.links), share=1 / len(plan.topology.names),
+    if isinstance(spec.topology, Regions) and laid.links:
+        found.append(Shared("pipe", max(link.beta for link in laid.links), share=1 / len(spec.topology.names),
                             dealt=dealt))  # fmt: skip
     return tuple(found)
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from emulator.design.model import Design, Flow
 from emulator.design.planning.legal_designs import policies
-from emulator.design.planning.planner import EQUAL, Plan, Ranked
+from emulator.design.planning.planner import EQUAL, Ranked, Ranking
 from emulator.design.prices import balance, communication, failures, pricing
 from emulator.design.sheets.descriptions import age, failures_cost, short, size
 from emulator.design.sheets.sheet import SLOTS
@@ -30,7 +30,7 @@ def facts_text(text: str) -> str:
     return "\n".join(kept).rstrip() + "\n"
 
 
-def sheet_text(found: Plan, text: str) -> str:
+def sheet_text(found: Ranking, text: str) -> str:
     """The sheet of a plan's winner.
 
     Parameters
@@ -72,7 +72,7 @@ def _toml(value: Any) -> str:
     return "[" + ", ".join(map(_toml, value)) + "]" if isinstance(value, list) else str(value)
 
 
-def reasons(found: Plan) -> dict[str, tuple[str, str]]:
+def reasons(found: Ranking) -> dict[str, tuple[str, str]]:
     """Why and rejected of every slot but communication, each with the figure that decided."""
     winner, facts = found.winner, found.facts
     design, row = winner.design, winner.priced.at(winner.nodes)
@@ -99,7 +99,7 @@ def reasons(found: Plan) -> dict[str, tuple[str, str]]:
     }  # fmt: skip
 
 
-def flow_reasons(found: Plan, flow: Flow) -> tuple[str, str]:
+def flow_reasons(found: Ranking, flow: Flow) -> tuple[str, str]:
     """Why a part is exchanged like this, and the best design that exchanges it otherwise."""
     winner, facts = found.winner, found.facts
     others = [one for one in found.ranked if not any(_alike(flow, each) for each in one.design.flows)]
@@ -132,13 +132,13 @@ def _age(winner: Ranked) -> str:
     return f"updates are {age(used)}, {tolerated}"
 
 
-def _other(found: Plan, designs: Sequence[Design]) -> str:
+def _other(found: Ranking, designs: Sequence[Design]) -> str:
     """The best of other choices for one slot: what it costs, or the rule that forbids it."""
     told = [_verdict(found, one) for one in designs if one != found.winner.design]
     return min(told)[1] if told else "the facts leave no other choice"
 
 
-def _verdict(found: Plan, one: Design) -> tuple[float, str]:
+def _verdict(found: Ranking, one: Design) -> tuple[float, str]:
     """How many times the winner's job another design takes, and that in words; infinite where it is not allowed."""
     winner, job = found.winner, found.facts.job
     p, name = np.array([winner.nodes]), _differs(winner.design, one)
@@ -163,7 +163,7 @@ def _differs(one: Design, other: Design) -> str:
     return ", ".join(changed) or "other options"
 
 
-def _consistencies(found: Plan) -> list[Design]:
+def _consistencies(found: Ranking) -> list[Design]:
     """Other consistencies of the same flows: synchronous, and the next staler one where staleness has a meaning."""
     design = found.winner.design
     if design.asks:
@@ -174,7 +174,7 @@ def _consistencies(found: Plan) -> list[Design]:
     return [replace(design, model="synchronous", bound=0, rounds=1), rare if tied else bounded]
 
 
-def _balances(found: Plan) -> list[Design]:
+def _balances(found: Ranking) -> list[Design]:
     design = found.winner.design
     flows = tuple(replace(flow, quorum=1.0) for flow in design.flows)
     names = ["none", *(["backup"] if any("backup" in kind.hurries for kind in design.kinds) else [])]

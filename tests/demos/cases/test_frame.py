@@ -79,11 +79,11 @@ def test_a_steady_network_keeps_all_but_jitter_and_loss(name: str) -> None:
     whole = network.load(name).sized(4)
     found = terms.steady(whole)
     assert found is not None
-    assert (found.plan.jitter, found.plan.loss) == (None, None)
-    assert (found.plan.hosts, found.plan.alpha, found.plan.beta) == (
-        whole.plan.hosts,
-        whole.plan.alpha,
-        whole.plan.beta,
+    assert (found.spec.jitter, found.spec.loss) == (None, None)
+    assert (found.spec.hosts, found.spec.alpha, found.spec.beta) == (
+        whole.spec.hosts,
+        whole.spec.alpha,
+        whole.spec.beta,
     )
     assert terms.steady(network.load("10gbe").sized(4)) is None
 
