@@ -1,4 +1,4 @@
-"""A connection between two ranks, whose messages take longer by their size and by what it has carried before."""
+"""A connection between two ranks: a message's extra time depends on its size and on earlier messages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from emulator.network.model import NetworkSpec
 
 
 class Connection:
-    """Stands where a route has its path: it gives the delay of each message, and remembers when it was used.
+    """Stands in a route in place of its path: gives each message's delay, and remembers its last use.
 
     Parameters
     ----------
@@ -23,11 +23,11 @@ class Connection:
         self._window, self._used = 0.0, -1e300
 
     def delay(self, stream: int, sequence: int, size: int) -> float:
-        """Seconds by which message number `sequence` of a stream is later than by the terms of its path."""
+        """Seconds by which message number `sequence` of a stream is later than by alpha + n beta."""
         return self._path.delay(stream, sequence, size) + self.begin(self._clock.t, size)
 
     def begin(self, time: float, size: int) -> float:
-        """Seconds that the size of a message, and the window at a time, add; the message is sent."""
+        """Seconds that a message's size and the window at a time add; the message is sent."""
         spec, extra = self._spec, 0.0
         for segment in spec.segments:
             if size > segment.above:
@@ -39,13 +39,13 @@ class Connection:
         return extra
 
     def saw(self, time: float, size: int) -> None:
-        """Note a message that the connection carries at a time: its window grows by its bytes."""
+        """Note a message that the connection carries at a time, which opens its window by its bytes."""
         self._wake(time)
         self._used = max(self._used, time)
         self._window += size
 
     def _wake(self, time: float) -> None:
-        """Begin with the initial window after a pause."""
+        """Restart from the initial window after a pause."""
         slow = self._spec.slow_start
         if slow is not None and time - self._used > slow.idle:
             self._window = slow.window

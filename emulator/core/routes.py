@@ -1,4 +1,4 @@
-"""The ways from one rank to the others, each made when it is first used."""
+"""The routes from one rank to the others, each made when it is first used."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Route:
-    """The way from this rank to another: constants of the path, and what was sent along it so far.
+    """The route from this rank to another: constants of the path, and counts of what was sent.
 
     Attributes
     ----------
@@ -62,7 +62,7 @@ class Route:
 
 
 class Routes(dict[int, Route]):
-    """The routes of one rank by destination; ``routes[rank]`` makes the one that is not there yet.
+    """The routes of one rank by destination; ``routes[rank]`` makes one that is missing.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ class Routes(dict[int, Route]):
 
     @property
     def changed(self) -> bool:
-        """Whether a fault has changed a way from this rank."""
+        """Whether a fault has changed a route from this rank."""
         return bool(self._changes) or any(route.change is not None for route in self.values())
 
     def restore(self) -> None:
