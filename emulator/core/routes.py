@@ -1,4 +1,4 @@
-"""The ways from one rank to the others, each made when it is first used, and connections that remember their use."""
+"""The routes from one rank to the others, each made when it is first used, and connections with a memory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Route:
-    """The way from this rank to another: constants of the path, and what was sent along it so far.
+    """The route from this rank to another: constants of the path, and counts of what was sent.
 
     Attributes
     ----------
@@ -62,7 +62,9 @@ class Route:
 
 
 class Connection:
-    """Stands where a route has its path: it gives the delay of each message, and remembers when it was used.
+    """A path on which a message's extra time depends on its size and on earlier messages.
+
+    Stands in a route in place of its path: gives each message's delay, and remembers its last use.
 
     Parameters
     ----------
@@ -77,11 +79,11 @@ class Connection:
         self._window, self._used = 0.0, -1e300
 
     def delay(self, stream: int, sequence: int, size: int) -> float:
-        """Seconds by which message number `sequence` of a stream is later than by the terms of its path."""
+        """Seconds by which message number `sequence` of a stream is later than by alpha + n beta."""
         return self._path.delay(stream, sequence, size) + self.begin(self._clock.t, size)
 
     def begin(self, time: float, size: int) -> float:
-        """Seconds that the size of a message, and the window at a time, add; the message is sent."""
+        """Seconds that a message's size and the window at a time add; the message is sent."""
         spec, extra = self._spec, 0.0
         for segment in spec.segments:
             if size > segment.above:
@@ -93,20 +95,20 @@ class Connection:
         return extra
 
     def saw(self, time: float, size: int) -> None:
-        """Note a message that the connection carries at a time: its window grows by its bytes."""
+        """Note a message that the connection carries at a time, which opens its window by its bytes."""
         self._wake(time)
         self._used = max(self._used, time)
         self._window += size
 
     def _wake(self, time: float) -> None:
-        """Begin with the initial window after a pause."""
+        """Restart from the initial window after a pause."""
         slow = self._spec.slow_start
         if slow is not None and time - self._used > slow.idle:
             self._window = slow.window
 
 
 class Routes(dict[int, Route]):
-    """The routes of one rank by destination; ``routes[rank]`` makes the one that is not there yet.
+    """The routes of one rank by destination; ``routes[rank]`` makes one that is missing.
 
     Parameters
     ----------
@@ -154,7 +156,7 @@ class Routes(dict[int, Route]):
 
     @property
     def changed(self) -> bool:
-        """Whether a fault has changed a way from this rank."""
+        """Whether a fault has changed a route from this rank."""
         return bool(self._changes) or any(route.change is not None for route in self.values())
 
     def restore(self) -> None:
