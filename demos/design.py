@@ -64,7 +64,7 @@ def _dump(path: str | None, value: Any) -> None:
 
 
 @main.command()
-@click.option("--case", type=click.Choice(CASES), help="One of the five case studies.")
+@click.option("--case", type=click.Choice(CASES), help="Name of a case study.")
 @click.option("--example", type=click.Choice(["A", "B"]),
               help="A: images, data-parallel (default); B: clicks, with a table that fits on no worker.")  # fmt: skip
 def new(case: str | None, example: str | None) -> None:
@@ -227,8 +227,10 @@ def run(asked: Asked, most: int, cap: int, simulate: int | None, **options: Any)
               help="Start at most N ranks.")  # fmt: skip
 @click.option("--simulate", type=click.IntRange(min=3), metavar="P",
               help="Simulate at most P ranks in this process, in simulated time.")  # fmt: skip
-@click.option("--repeat", type=click.IntRange(min=1), default=1, show_default=True, help="Drills, for the median.")
-@click.option("--fault", multiple=True, metavar="LINE", help="Such as 'kill 3 @ step 10'; absent: what the sheet says.")
+@click.option("--repeat", type=click.IntRange(min=1), default=1, show_default=True,
+              help="Number of repeats of the drill; the median is reported.")  # fmt: skip
+@click.option("--fault", multiple=True, metavar="LINE",
+              help="A fault, such as 'kill 3 @ step 10'; absent: as the sheet says.")  # fmt: skip
 @sharing("seed", "out", "json", "trace", "quiet", out=_PLACE)
 def drill(
     asked: Asked, most: int, simulate: int | None, repeat: int, fault: tuple[str, ...], seed: int, **place: Any

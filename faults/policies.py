@@ -1,4 +1,4 @@
-"""The recovery policies: how a job goes on after a rank has died, and the properties of each.
+"""The recovery policies: how a job goes on after the death of a rank, and the properties of each policy.
 
 Code that depends on a policy reads its attributes; names are never compared. A new policy is an entry in
 `POLICIES` and the mechanism that carries it out (`faults.recover`). No MPI in here: every rank and every launcher
@@ -14,7 +14,7 @@ from emulator.errors import Registry
 
 @dataclass(frozen=True)
 class Policy:
-    """A way to recover.
+    """A recovery policy.
 
     Attributes
     ----------
@@ -49,7 +49,7 @@ class Policy:
 
     @property
     def keeps_places(self) -> bool:
-        """Whether no step is done without one of the places that the job began with."""
+        """Whether every step is done by as many ranks as the job began with."""
         return self.refills and not self.later
 
 
@@ -94,5 +94,5 @@ of = POLICIES.of
 
 
 def of_pattern(pattern: str) -> tuple[str, ...]:
-    """Names of the policies of a pattern, its default first."""
+    """Names of a pattern's policies, its default first."""
     return tuple(policy.name for policy in POLICIES.values() if pattern in policy.patterns)

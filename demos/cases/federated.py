@@ -46,7 +46,7 @@ from faults.recover.exclusion import routing
 from primitives.federated.averaging import participate, serving, weighted_mean
 
 Array = NDArray[np.float64]
-RANKS, WHY = 4, "a server and three clients: with fewer no rule bears a liar"
+RANKS, WHY = 4, "a server and three clients: with fewer no rule tolerates a liar"
 TERMS, ROUNDS = 4, 5  # elections, and rounds that a server leads
 STEP_S = 1e-3  # declared computing of a local step
 LIAR = 1  # the hospital that lies

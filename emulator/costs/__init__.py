@@ -49,12 +49,12 @@ pattern, collective = PATTERNS.of, COLLECTIVES.of
 
 
 def price(name: str, alpha: float, beta: float, gamma: float, p: Any, n: float, **options: Any) -> Price:
-    """Price of the pattern `name` by term; see `Pattern.price`."""
+    """Price the pattern `name` by term; see `Pattern.price`."""
     return pattern(name).price(alpha, beta, gamma, p, n, **options)
 
 
 def terms(name: str, p: int, **options: Any) -> Terms:
-    """S(p), V(p) and R(p) of the pattern `name`."""
+    """Coefficients S(p), V(p) and R(p) of the pattern `name`."""
     return pattern(name).terms(p, **options)
 
 

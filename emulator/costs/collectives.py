@@ -1,4 +1,4 @@
-"""All-reduce, reduce-scatter, all-gather, broadcast, reduce, scatter and gather."""
+"""Cost formulas of all-reduce, reduce-scatter, all-gather, broadcast, reduce, scatter and gather."""
 
 from collections.abc import Callable
 from functools import partial
@@ -31,7 +31,7 @@ def _blockwise(passes: int, reducing: bool) -> Exact:
 
 
 def _folds(p: int) -> int:
-    """1 where p - 2^k ranks first give their vector to a neighbour and at the end get the result back."""
+    """1 where p is no power of two, so that p - 2^k ranks first give their vector to a neighbour; else 0."""
     return 0 if is_power_of_two(p) else 1
 
 
@@ -112,7 +112,7 @@ def _entry(
     name: str, formula: str, source: str, chain: Callable[[int], Terms], out: Callable[[int], float] | None = None,
     **more: Any,
 ) -> Collective:  # fmt: skip
-    """An entry whose busiest card passes V n bytes, or `out(p)` n."""
+    """A registry entry of a collective whose busiest card passes V n bytes, or `out(p)` n."""
 
     def terms(p: int, **_: Any) -> Terms:
         return chain(p) if p > 1 else Terms(0, 0)
@@ -127,7 +127,7 @@ def _entry(
 def _all_reduce(
     *entry: Any, work: Callable[[int], Terms], schedule: schedules.Schedule, meets: bool = True, **more: Any
 ) -> Collective:
-    """An all-reduce; where the ranks share `cores` (0: each has one), all its `work` must be done on them.
+    """The price of an all-reduce; where ranks share `cores` (0: each has one), all `work` is done on them.
 
     `meets`: on some p its messages meet at a card, so that its exact time is that of its schedule.
     """

@@ -13,7 +13,7 @@ from emulator.errors import Registry
 
 @dataclass(frozen=True, eq=False)
 class Pattern:
-    """A way to exchange a state part or a task.
+    """A pattern that exchanges a state part or runs a task.
 
     Attributes
     ----------
@@ -42,12 +42,12 @@ class Pattern:
 
     @property
     def coordinator(self) -> bool:
-        """Whether one rank does not compute and hears all others."""
+        """Whether one rank does not compute and communicates with all others."""
         return self.requests or self.rounds
 
     @property
     def waits_for_all(self) -> bool:
-        """Whether an exchange ends when all nodes have taken part, whatever the consistency."""
+        """Whether an exchange ends when all nodes have taken part, under every consistency."""
         return not (self.servers or self.graph)
 
 

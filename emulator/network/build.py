@@ -127,12 +127,12 @@ def _host(file: schema.NetworkFile, entry: schema.HostSection, name: str) -> Hos
 
 
 def _first(*values: float | None) -> float:
-    """Give the first value that was given."""
+    """The first argument that is not None."""
     return next(value for value in values if value is not None)
 
 
 def _common_card(file: schema.NetworkFile, hosts: tuple[Host, ...]) -> float:
-    """Give the seconds per byte of an ordinary host's card: what links between switches have if nothing is said."""
+    """Seconds per byte of an ordinary host's card, the default of links between switches."""
     common = max(_first(file.nic.egress, file.nic.bandwidth, 0.0), file.link.bandwidth or 0.0)
     cards = {common} if common else {host.nic.egress_beta for host in hosts}
     if len(cards) > 1:

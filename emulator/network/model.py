@@ -1,4 +1,4 @@
-"""The network as the emulator uses it: hosts, the links that they share, and the path from each host to each other.
+"""The network that the emulator uses: hosts, the links that they share, and the path between every two hosts.
 
 Data only: no MPI, no parsing, no imports beyond the standard library, because every rank loads this module. Times
 are in seconds, sizes in bytes, and every beta is in seconds per byte.
@@ -19,7 +19,7 @@ from emulator.network.topology import Flat, Topology
 
 @dataclass(frozen=True, slots=True)
 class Nic:
-    """A host's network card, shared by all ranks on the host; sending and receiving don't disturb each other.
+    """A host's network card, shared by all ranks on the host; sending and receiving are independent (full duplex).
 
     Attributes
     ----------
@@ -36,7 +36,7 @@ class Nic:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A resource that several paths share, in one direction; all their messages queue at it."""
+    """A resource that several paths share, in one direction; all of their messages queue at it."""
 
     name: str
     beta: float
@@ -92,7 +92,7 @@ class Host:
 
 @dataclass(frozen=True, slots=True)
 class NetworkSpec:
-    """A network file's content in numbers, before the number of hosts is known.
+    """The content of a network file in numbers, before the number of hosts is known.
 
     Attributes
     ----------
@@ -136,7 +136,7 @@ class NetworkSpec:
 
 
 class Network:
-    """A spec laid out on a number of hosts.
+    """A spec laid out on some number of hosts.
 
     Attributes
     ----------
@@ -171,11 +171,11 @@ class Network:
         return f"<Network {self.name}: {len(self.hosts)} hosts, {len(self.links)} shared links>"
 
     def sized(self, ranks: int) -> Network:
-        """Lay the same spec out for `ranks` ranks; listed hosts stay as many as they are."""
+        """Lay the same spec out for `ranks` ranks; a list of hosts keeps its length."""
         return Network(self.spec, ranks)
 
     def host_of(self, rank: int) -> int:
-        """Give the index of the host that a rank runs on."""
+        """The index of the host on which a rank runs."""
         if rank >= self.ranks and self.joined:
             return self.joined[rank - self.ranks]
         count, per_host = len(self.hosts), self.spec.ranks_per_host
@@ -186,18 +186,18 @@ class Network:
         return (rank * count // self.ranks if self.ranks > count else rank) % count
 
     def group_of(self, rank: int) -> str | None:
-        """Give the rack or region that a rank's host stands in; None where the topology has none."""
+        """The rack or region of a rank's host; None where the topology has none."""
         return self._fabric.groups[self.host_of(rank)]
 
     def path(self, source: int, destination: int) -> Path:
-        """Give the path from one host to another (indices into `hosts`); a host reaches itself over its loopback."""
+        """The path from one host to another (indices into `hosts`); a host reaches itself over its loopback."""
         found = self._paths.get((source, destination))
         if found is None:
             found = self._paths[source, destination] = self._lay_path(source, destination)
         return found
 
     def between(self, source: int, destination: int) -> Path:
-        """Give the path from one rank to another."""
+        """The path from one rank to another."""
         return self.path(self.host_of(source), self.host_of(destination))
 
     def _lay_path(self, source: int, destination: int) -> Path:
@@ -217,17 +217,17 @@ class Network:
         )
 
     def smallest_latency(self) -> float:
-        """Give the least one-way latency in seconds between two ranks on different hosts; 0.0 on a single host."""
+        """The least one-way latency (s) between ranks on different hosts; 0.0 on a single host."""
         return min((path.alpha for path in self.paths_between(range(self.ranks))), default=0.0)
 
     def slowest_path(self, ranks: Iterable[int]) -> tuple[float, float]:
-        """Give the longest latency in seconds and the most seconds per byte among the paths between some ranks."""
+        """The longest latency (s) and the largest beta (s/B) among the paths between some ranks."""
         ranks = list(ranks)
         paths = self.paths_between(ranks) or [self.hosts[self.host_of(ranks[0])].loopback]
         return max(path.alpha for path in paths), max(path.beta for path in paths)
 
     def paths_between(self, ranks: Iterable[int]) -> list[Path]:
-        """List every kind of path between the hosts of some ranks, not every pair where many are alike."""
+        """List the different kinds of paths between the hosts of some ranks, not every pair where many are alike."""
         used = sorted({self.host_of(rank) for rank in ranks})
         if self.spec.topology.by_group:
             alike: dict[tuple[Nic, str | None], list[int]] = {}

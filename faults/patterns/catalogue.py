@@ -63,12 +63,12 @@ class Pattern:
     check: Callable[[JobSpec], None] = lambda job: None
 
     def roles(self, job: JobSpec) -> dict[str, Sequence[int]]:
-        """Ranks of each role."""
+        """The ranks of each role."""
         leaders = job.policy.replicas
         return {self.leader: range(leaders), "worker": range(leaders, job.ranks)} if self.leader else {}
 
     def points_under(self, policy: Policy, options: Mapping[str, Any]) -> tuple[str, ...]:
-        """All named points of a job under that policy."""
+        """All named points of a job under a policy."""
         own = REDUCTIONS[options["reduction"]].points if "reduction" in options else tuple(self.phases)
         return (*own, *policy.points)
 
@@ -156,7 +156,7 @@ def check_names(what: str, chosen: Iterable[str], legal: Collection[str]) -> Non
 
 
 def of(name: str, policy: str | None = None) -> tuple[Pattern, Policy]:
-    """The pattern of that name and its policy; where no policy is named, the pattern's first.
+    """Look up a pattern and its policy; without a policy's name, the pattern's first one.
 
     Raises
     ------

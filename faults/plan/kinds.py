@@ -15,7 +15,7 @@ from emulator.errors import Registry
 
 @dataclass(frozen=True)
 class Factor:
-    """What ``by FACTOR`` may be: the value where none is given, the rule that a number obeys, words in its place."""
+    """Legal values of ``by FACTOR``: the default, the rule for a number, and legal words."""
 
     default: float
     rule: str
@@ -25,7 +25,7 @@ class Factor:
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of fault.
+    """A kind of fault, with its syntax and properties.
 
     Attributes
     ----------

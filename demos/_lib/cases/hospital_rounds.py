@@ -33,7 +33,7 @@ class Settings:
 
     Attributes
     ----------
-    rule : aggregation: ``"mean"`` weighted by rows, or another one of `rules.RULES`, which bears the liar
+    rule : aggregation: ``"mean"`` weighted by rows, or another one of `rules.RULES`, which tolerates the liar
     local, terms, rounds : local steps of a round; elections, and rounds that an elected server leads
     away : the rounds that a hospital misses, by rank
     """
@@ -47,12 +47,12 @@ class Settings:
 
     def aggregate(self) -> Aggregate:
         """How the server joins the models."""
-        return rules.of(self.rule).bearing(self.liars)
+        return rules.of(self.rule).tolerating(self.liars)
 
     @property
     def liars(self) -> int:
-        """Liars that the rule is to bear."""
-        return int(self.liar is not None and rules.of(self.rule).bears)
+        """Liars that the rule is to tolerate."""
+        return int(self.liar is not None and rules.of(self.rule).tolerates)
 
     def answer(self, rank: int, own: hospitals.Rows, model: Array, number: int) -> tuple[Array, float] | None:
         """A hospital's answer in a round; None while it is away."""

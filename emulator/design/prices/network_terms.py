@@ -1,4 +1,4 @@
-"""What a sheet's network says: the terms of the formulas, what nodes share, its places, the ways between its ranks."""
+"""What a sheet's network provides: the formulas' terms, shared links, room for ranks, paths between ranks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LAID_OUT = (64, 32, 16, 8, 4)  # ranks that are enough to meet racks, regions a
 
 @dataclass(frozen=True)
 class Shared:
-    """A card or link that a group of neighbouring nodes sends through.
+    """A card or link through which a group of neighbouring nodes sends.
 
     Attributes
     ----------
@@ -41,7 +41,7 @@ class Shared:
     dealt: bool = False
 
     def members(self, p: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Nodes of the fullest group among p."""
+        """Number of nodes in the fullest group among p."""
         return np.minimum(p, np.maximum(self.nodes, np.ceil(self.share * p))).astype(np.int64)
 
 
@@ -70,7 +70,7 @@ def of_table(given: Table) -> dict[str, Any]:
 
 
 def _slowdowns(network: Network) -> tuple[float, ...]:
-    """Of the ranks of each host in turn."""
+    """Slowdowns of the ranks of each host in turn."""
     each = max(1, network.spec.ranks_per_host)
     return tuple(host.slowdown for host in _laid_out(network).hosts for _ in range(each))
 
@@ -79,12 +79,12 @@ _PRICED = (Racks, Regions)
 
 
 def network_name(given: Table) -> str:
-    """The preset or the file."""
+    """The preset's or the file's name."""
     return given.preset or given.file or ""
 
 
 def load(given: Table, alpha: float | None = None, beta: float | None = None) -> Network:
-    """The network of a sheet, with as many ranks on a host as it says.
+    """Load the network of a sheet, with as many ranks on a host as it says.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def load(given: Table, alpha: float | None = None, beta: float | None = None) ->
 
 
 def _flat(alpha: float, beta: float) -> Network:
-    """Equal hosts on one switch.
+    """A network of equal hosts on one switch.
 
     Raises
     ------
@@ -126,7 +126,7 @@ def _laid_out(network: Network) -> Network:
 
 
 def places(network: Network) -> float:
-    """Ranks that have a place on a network; infinite where hosts are made as needed."""
+    """Number of ranks that a network has room for; infinite if hosts are made as needed."""
     spec, hosts = network.spec, math.inf
     if spec.listed:
         hosts = len(spec.hosts)
@@ -138,7 +138,7 @@ def places(network: Network) -> float:
 
 
 def shared(network: Network) -> tuple[Shared, ...]:
-    """Cards of hosts with several ranks, uplinks of racks and pipes between regions."""
+    """The cards of hosts with several ranks, uplinks of racks and links between regions."""
     laid, spec = _laid_out(network), network.spec
     each, dealt = max(1, spec.ranks_per_host), spec.placement == "cyclic"
     card = max(max(host.nic.egress_beta, host.nic.ingress_beta, spec.beta) for host in laid.hosts)
@@ -153,7 +153,7 @@ def shared(network: Network) -> tuple[Shared, ...]:
 
 
 def fitted(run: str) -> dict[str, Any]:
-    """alpha, beta and gamma that a run has fitted (to a collective, else to its link), with their draws."""
+    """alpha, beta and gamma that a run has fitted (of a collective, else of its link), with their draws."""
     from emulator import results
 
     fits = results.load(run)["fits"]
@@ -166,7 +166,7 @@ def fitted(run: str) -> dict[str, Any]:
 
 
 def measured(found: Mapping[str, Any], ranks_per_host: int | None) -> dict[str, Any]:
-    """Terms that were measured elsewhere, between two hosts, for `ranks_per_host` nodes that share their cards."""
+    """Terms measured between two other hosts, for `ranks_per_host` nodes that share a card."""
     kept = {name: found[name] for name in ("alpha", "beta", "gamma", "origin", "draws") if name in found}
     if ranks_per_host and ranks_per_host > 1:
         kept["shared"] = (Shared("card", kept["beta"], ranks_per_host),)
@@ -174,7 +174,7 @@ def measured(found: Mapping[str, Any], ranks_per_host: int | None) -> dict[str, 
 
 
 def ways_of(network: Network) -> Ways:
-    """The ways between the ranks of a network, as the emulated network routes their messages.
+    """The paths between the ranks of a network, as the emulated network routes their messages.
 
     Ranks of a host pass its card together; each copies its own memory where they talk to one another.
     """

@@ -1,4 +1,4 @@
-"""What `emulator.carrier.of` answers for a communicator of survivors."""
+"""The carrier of a communicator of survivors (`emulator.carrier.of`)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _THE_PARENTS = ("now", "compute", "note_waits_on", "advance", "idle", "all_match
 
 
 class SurvivorCarrier(Carrier):
-    """The parent's carrier, in the survivors' ranks; what algorithms keep per communicator is the survivors' own."""
+    """The parent's carrier with the survivors' ranks; state of algorithms is kept per communicator of survivors."""
 
     def __init__(self, comm: SurvivorComm) -> None:
         self._parents = carrier.of(comm.parent)
@@ -57,7 +57,7 @@ class SurvivorCarrier(Carrier):
         return came
 
     def fidelity(self) -> dict[str, Any] | None:
-        """None: the figure is of all ranks together, and the dead cannot give theirs."""
+        """Return None: the figure needs all ranks, and the dead ones cannot give theirs."""
         return None
 
     def failed(self) -> list[int]:

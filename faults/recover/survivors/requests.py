@@ -1,4 +1,4 @@
-"""Requests of a communicator of survivors: they note whom they wait for, and give the survivors' rank of a sender."""
+"""Requests of a communicator of survivors: they note whom they wait for, and name senders by survivors' ranks."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class NotedRequest(MPI.Prequest):
 
 
 class RenamingParent:
-    """The parent of emulated requests, which gives the survivors' ranks."""
+    """The parent of emulated requests, which translates to the survivors' ranks."""
 
     def __init__(self, parent: Any, comm: SurvivorMessages) -> None:
         self._parent, self._comm = parent, comm
@@ -53,7 +53,7 @@ class RenamingParent:
 
 
 class Renaming(Operation):
-    """A receive of MPI whose status gives the survivors' rank of the sender, after the parent's `told` has seen it."""
+    """A receive of MPI whose status names the sender by the survivors' rank; the parent's `told` sees it before."""
 
     def __init__(self, survivors: SurvivorMessages, told: Operation) -> None:
         self._survivors, self._told = survivors, told
@@ -86,7 +86,7 @@ class _Noting(Operation):
 
 
 def renamed(request: Any, survivors: SurvivorMessages, peer: int) -> MPI.Request:
-    """Have the status of a receive from the parent's rank `peer` give the survivors' ranks, however it is completed."""
+    """Make the status of a receive from the parent's rank `peer` give the survivors' ranks, however it is completed."""
     if type(request) is MPI.Request:
         install()
         return TracedRequest(request, survivors, Renaming(survivors, Operation()))
