@@ -107,7 +107,7 @@ class _Traced:
     Test, test = _testing(MPI.Request.Test), _testing(MPI.Request.test)
 
 
-class TracedRequest(_Traced, MPI.Request):  # type: ignore[misc]
+class TracedRequest(_Traced, MPI.Request):
     """A request whose completion is told of."""
 
     def __new__(cls, request: MPI.Request, *_: Any) -> TracedRequest:
@@ -117,7 +117,7 @@ class TracedRequest(_Traced, MPI.Request):  # type: ignore[misc]
         self.comm, self.operation = comm, operation
 
 
-class TracedPrequest(_Traced, MPI.Prequest):  # type: ignore[misc]
+class TracedPrequest(_Traced, MPI.Prequest):
     """A persistent request; `begin` gives the operation that a start begins."""
 
     def __new__(cls, request: MPI.Prequest, *_: Any) -> TracedPrequest:
