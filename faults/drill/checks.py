@@ -10,13 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from emulator.report.views.drill import PHASES
 from faults.drill import phase_checks, timeline
-from faults.drill.timeline import PHASE_ENDS, Episode, Record
+from faults.drill.timeline import Episode, Record
 from faults.launch.supervise import Finished
 from faults.launch.watchdog import BY_ITSELF
 from faults.patterns.catalogue import CATALOGUE
-from faults.record.journal import What
+from faults.record.journal import PHASE_ENDS, What
 
 CHECKS = {
     "finished": "a result file of a rank that reached the end",
@@ -58,7 +57,7 @@ class Evaluation:
 
     @property
     def phases(self) -> dict[str, float]:
-        return {p: sum(e.phases[p] for e in self.episodes) for p in PHASES} if self.episodes else {}
+        return {p: sum(e.phases[p] for e in self.episodes) for p in PHASE_ENDS} if self.episodes else {}
 
     @property
     def lost_steps(self) -> int:
@@ -211,7 +210,7 @@ def _where_it_stopped(finished: Finished, checks: dict[str, tuple[bool, str]]) -
         return lost["phase"], lost["reason"]
     last = finished.endings[-1]
     if not checks["finished"][0]:
-        following = dict(zip(PHASE_ENDS.values(), list(PHASES)[1:], strict=False))
+        following = dict(zip(PHASE_ENDS.values(), list(PHASE_ENDS)[1:], strict=False))
         # While the launcher kills one rank after the other, those left may notice and agree.
         reached = [r["what"] for r in finished.records if r["what"] in following and r["at"] <= last.at]
         phase = following[reached[-1]] if reached else "detect"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from emulator.report.views import drill
 from faults import policies
 from faults.detect import DETECTORS
 from faults.drill.request import Request
@@ -18,7 +19,7 @@ from faults.plan.grammar import parse
 from faults.plan.kinds import KINDS, Kind
 from faults.plan.model import Event, When
 from faults.policies import POLICIES, Policy
-from faults.record.journal import NoJournal
+from faults.record.journal import PHASE_ENDS, NoJournal
 from faults.record.status_board import StatusBoard
 
 ROOT = Path(__file__).parents[2] / "faults"
@@ -83,3 +84,8 @@ def test_the_properties_of_a_kind_decide_what_it_does() -> None:
         assert kind.lasts or not (kind.persists or kind.needs_duration)
         event = Event("0.0", "", kind, 0, When(step=1))
         assert event.ends_rank == kind.ends
+
+
+def test_every_phase_of_a_recovery_is_explained() -> None:
+    table = drill.timeline({"phases": dict.fromkeys(PHASE_ENDS, 1e-3)})
+    assert [row[0] for row in table.rows if row[-1]] == list(PHASE_ENDS)
