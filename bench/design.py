@@ -15,12 +15,12 @@ from mpi4py import MPI
 
 import emulator
 from bench._common import Row, figures, row, write
-from demos._lib.skeleton import seconds, simulated
+from demos._lib.design.skeleton import seconds, simulated
 from emulator.costs import waiting
-from emulator.design.exchange import Exchange, price
 from emulator.design.model import Flow
-from emulator.design.skeleton import by_term, expected
-from emulator.design.terms import ways_of
+from emulator.design.prices.exchange import Exchange, price
+from emulator.design.prices.network_terms import ways_of
+from emulator.design.prices.skeleton import by_term, expected
 from emulator.network import load
 
 NETWORKS = ("10gbe", "cloud-zone", "wan")

@@ -13,9 +13,9 @@ from pathlib import Path
 from bench._common import Row, cpu_s, row
 from demos.design import CASES
 from emulator.design import parse, plan
-from emulator.design.menu import Menu, policies
 from emulator.design.model import facts_of
-from emulator.design.writing import facts_text
+from emulator.design.planning.legal_designs import Menu, policies
+from emulator.design.sheets.writer import facts_text
 
 SHEETS = Path(__file__).parents[1] / "demos" / "cases"
 PREDICT_S, PLAN_S, MILLION_S = 0.5, 2.0, 20.0

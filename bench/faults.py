@@ -125,7 +125,7 @@ def _blocks(policy: str, ballast: int, every: int, checksum: bool, budget: float
 
     from faults.patterns.ring import RingTraining
     from faults.recover import recovering
-    from faults.recover.other_comms import JOB
+    from faults.recover.survivors.revoked_comms import JOB
 
     world = MPI.COMM_WORLD.Dup()
     world.Set_name(JOB)  # or its collectives were refused in the loop: here the spare takes part in them

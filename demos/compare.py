@@ -36,8 +36,8 @@ from emulator import costs
 from emulator.errors import UsageError
 from emulator.measure.series import CHECKED_RANKS
 from emulator.measure.terms import measurement
+from emulator.run.demo_run import Run
 from emulator.run.options import demo
-from emulator.run.session import Run
 from primitives.collectives import tuning
 from primitives.collectives.all_reduce import ALGORITHMS, all_reduce
 from primitives.gossip import average, mixing, schedules

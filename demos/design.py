@@ -18,8 +18,8 @@ from typing import Any
 
 import click
 
-from demos._lib import design_receipts as receipts_of
-from demos._lib import design_report as report
+from demos._lib.design import receipts as receipts_of
+from demos._lib.design import report
 from emulator.errors import CheckFailed, UsageError
 from emulator.results.files import replacing
 from emulator.run.one_line import OneLineGroup
@@ -113,7 +113,7 @@ def predict(
     With --change the changed design stands beside the sheet's own, and the slots that this opens again are named.
     """
     from emulator import design
-    from emulator.design import pricing
+    from emulator.design.prices import pricing
 
     measured = _terms(terms)
     before = _load(sheet)
@@ -126,7 +126,7 @@ def predict(
         text = report.reopened(design.check(before, measured), design.check(after, measured), change)
         click.echo("\n".join(report.wrapped(text, more="  ")))
     if sensitivity:
-        from emulator.design.margins import sensitivity as vary
+        from emulator.design.planning.tolerance import sensitivity as vary
 
         for line in report.sensitivity(vary(after, measured)):
             click.echo(line)
@@ -163,7 +163,7 @@ def plan(
 ) -> None:
     """Search all designs for the job's facts; the sheet's slots, if it has any, are not looked at."""
     from emulator import design
-    from emulator.design.writing import sheet_text
+    from emulator.design.sheets.writer import sheet_text
 
     read = _load(sheet, change)
     found = design.plan(read, objective, _terms(terms))
@@ -194,8 +194,8 @@ def tolerance(sheet: str, terms: str | None, change: tuple[str, ...]) -> None:
 @click.option("--export", type=click.Choice(["torchrun"]), help="Print a script that times this step's all-reduce.")
 def tools(sheet: str, terms: str | None, change: tuple[str, ...], export: str | None) -> None:
     """Name the production tools and options that each slot maps to."""
-    from emulator.design import tools as known
     from emulator.design.model import facts_and_design
+    from emulator.design.sheets import tools as known
 
     read = _load(sheet, change)
     facts, chosen = facts_and_design(read, _terms(terms))
@@ -211,8 +211,8 @@ def tools(sheet: str, terms: str | None, change: tuple[str, ...], export: str | 
 def draw(sheet: str, terms: str | None, change: tuple[str, ...], out: str | None) -> None:
     """Draw the whiteboard: boxes, arrows with bytes per step, the six slots, the figures. SVG."""
     from emulator import design
-    from emulator.design import pricing
-    from emulator.design.drawing import draw as drawn
+    from emulator.design.prices import pricing
+    from emulator.design.sheets.drawing import draw as drawn
 
     read = _load(sheet, change)
     priced = design.predict(read, _terms(terms))
@@ -240,15 +240,15 @@ def run(
     sheet's sizes by its patterns; a program, at the size that it holds on this machine. Exit
     status 1 if the total, or a term of at least 5 % of the step, is more than 15 % off.
     """
-    from demos._lib import design_run
+    from demos._lib.design import run as skeleton_run
 
     if cap < 1:
         raise UsageError(f"--cap must be at least 1 byte, got {cap}: write e.g. 64K")
     read, measured = _load(sheet, change), _terms(terms)
     if simulate is not None:
         refuse_beside_simulate("most", "pace", "trace")
-        sys.exit(design_run.simulate(sheet, read, measured, simulate, cap, options))
-    sys.exit(design_run.start(sheet, read, measured, most, cap, options))
+        sys.exit(skeleton_run.simulate(sheet, read, measured, simulate, cap, options))
+    sys.exit(skeleton_run.start(sheet, read, measured, most, cap, options))
 
 
 @_verb
@@ -275,13 +275,13 @@ def drill(
     The job is the sheet's program, or the pattern's own training or service of `faults`, with the processes of this
     machine. Exit status 3 if it did not recover.
     """
-    from demos._lib import design_drill
+    from demos._lib.design import drill as sheet_drill
 
     read = _load(sheet, change)
     if simulate is not None:
         refuse_beside_simulate("most")
     chosen = most if simulate is None else simulate
-    sys.exit(design_drill.start(
+    sys.exit(sheet_drill.start(
         sheet, read, _terms(terms), chosen, simulate is not None, repeat, seed, fault, place
     ))  # fmt: skip
 

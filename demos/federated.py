@@ -23,8 +23,8 @@ from demos._lib.formulas import judge
 from demos._lib.timing import affordable, begin_together, declared, live_s, measured
 from emulator import costs
 from emulator.errors import UsageError
+from emulator.run.demo_run import Run
 from emulator.run.options import SHARE, TIME, demo
-from emulator.run.session import Run
 from primitives.collectives.all_reduce import all_reduce
 from primitives.federated.averaging import HEADER, Round, draw_clients, participate, serving
 from primitives.federated.diloco import DiLoCo

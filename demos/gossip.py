@@ -28,8 +28,8 @@ from emulator import carrier, datasets
 from emulator.errors import UsageError
 from emulator.measure.repetitions import Job
 from emulator.measure.series import CHECKED_RANKS
+from emulator.run.demo_run import Run
 from emulator.run.options import demo
-from emulator.run.session import Run
 from primitives.gossip import PushSum, average, graphs, mix, mixing, rumour, schedules
 from primitives.gossip.mixing import Mixing
 

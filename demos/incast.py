@@ -25,8 +25,8 @@ from emulator.errors import UsageError
 from emulator.measure.repetitions import Job, Series
 from emulator.measure.series import first_ranks
 from emulator.network import Network
+from emulator.run.demo_run import Run
 from emulator.run.options import demo
-from emulator.run.session import Run
 
 EXACT = 1e-9  # relative error that arithmetic alone may leave
 

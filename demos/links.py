@@ -19,8 +19,8 @@ from emulator.measure import closed_loop, microbenchmarks, network_file, protoco
 from emulator.measure.model import MESSAGE
 from emulator.measure.terms import fit_link, measurement
 from emulator.run import launches
+from emulator.run.demo_run import Run
 from emulator.run.options import demo
-from emulator.run.session import Run
 
 Pair = tuple[int, int]
 

@@ -10,8 +10,8 @@ import click
 from emulator import carrier
 from emulator.core.wall_clock import wait_until
 from emulator.errors import UsageError
+from emulator.run.demo_run import Run
 from emulator.run.options import TIME, demo
-from emulator.run.session import Run
 from primitives.membership import Detector, Settings, State
 
 

@@ -18,13 +18,13 @@ import click
 import numpy as np
 
 from demos._lib import digits, push_pull
+from demos._lib.cases.shared_training import Task, Trained, one_process, train
 from demos._lib.formulas import fitted, judge, slowest_path
-from demos._lib.shared_training import Task, Trained, one_process, train
 from demos._lib.timing import check_room, live_s
 from emulator import costs
 from emulator.errors import UsageError
+from emulator.run.demo_run import Run
 from emulator.run.options import TIME, demo
-from emulator.run.session import Run
 from emulator.units import format_time
 from primitives.parameter_server import Consistency, ParameterServer, messages, moved, place
 

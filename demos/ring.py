@@ -19,8 +19,8 @@ from emulator.measure import microbenchmarks, repetitions
 from emulator.measure.series import CHECKED_RANKS, first_ranks
 from emulator.results import environment
 from emulator.run import launches
+from emulator.run.demo_run import Run
 from emulator.run.options import TIME, demo
-from emulator.run.session import Run
 from primitives.collectives.all_reduce import ALGORITHMS, all_reduce
 from primitives.collectives.tuning import automatic
 

@@ -4,8 +4,8 @@
 
 Each node computes for T_comp/p and then takes part in averaging a vector of n bytes, as in `demos.compare`. All ranks
 are simulated in this process: the primitives' own code runs on live ranks up to `--live`. An all-reduce is replayed
-from its own recorded schedule (`emulator.sim.schedule`), which gives the same times to the bit. Where closed form and
-simulation part by more than 1 %, the network's features that the form does not know are named.
+from its own recorded schedule (`emulator.sim.collectives.schedule`), which gives the same times to the bit. Where
+closed form and simulation part by more than 1 %, the network's features that the form does not know are named.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from emulator.errors import UsageError
 from emulator.network import Network, load
 from emulator.run.one_line import OneLineCommand
 from emulator.run.options import BUDGET, RANKS, SIZE, TIME, common_options, refuse_inside
-from emulator.sim.recording import NoReplay
+from emulator.sim.collectives.recording import NoReplay
+from emulator.sim.collectives.schedule import replay
 from emulator.sim.run import RANK_BYTES
-from emulator.sim.schedule import replay
 from emulator.units import format_time
 from faults.cli.report import Report
 from primitives.gossip import average

@@ -20,14 +20,15 @@ from typing import Any
 import click
 
 import emulator
-from demos._lib import corpus, scatter_gather_times
+from demos._lib import scatter_gather_times
+from demos._lib.cases import corpus
 from demos._lib.formulas import judge
 from demos._lib.timing import begin_together, live_s
 from demos.parameter_server import parse_slow
 from emulator import carrier, costs
 from emulator.errors import UsageError
+from emulator.run.demo_run import Run
 from emulator.run.options import SHARE, TIME, demo
-from emulator.run.session import Run
 from emulator.units import format_time
 from primitives.scatter_gather import (
     Answer,

@@ -119,9 +119,10 @@ def _given(t_comp: float, alpha: float, beta: float, form: str, **_: Any) -> Ask
 
 def _on_network(network: str, t_comp: float, pattern: str | None, size: int, **_: Any) -> Asked:
     """The model of a pattern on a network: its terms as a sheet takes them, the price of `emulator.costs`."""
-    from emulator.design import tables, terms
+    from emulator.design.prices import network_terms
+    from emulator.design.sheets import tables
 
-    found = terms.of_table(tables.Network(preset=network))  # or a file: they are told apart when it is loaded
+    found = network_terms.of_table(tables.Network(preset=network))  # or a file: they are told apart when it is loaded
     alpha, beta, name = found["alpha"], found["beta"], pattern or "ring"
 
     packets = found.get("sharing") == "packet"
@@ -148,7 +149,7 @@ def _on_network(network: str, t_comp: float, pattern: str | None, size: int, **_
 
 def _fitted(benchmark: str, t_comp: float, size: int | None, **_: Any) -> Asked:
     """The model of a ring all-reduce with the terms of a benchmark's text."""
-    from emulator.design.words import terms_words
+    from emulator.design.sheets.descriptions import terms_words
     from emulator.measure import benchmark_text
 
     found = benchmark_text.read(benchmark)

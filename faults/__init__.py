@@ -45,7 +45,7 @@ def __getattr__(name: str) -> Any:
 def _uncaught(kind: type[BaseException], error: BaseException, trace: Any) -> None:
     """End a rank that meets another one's death before its loop, or bad usage, with one line instead of a traceback."""
     if kind.__module__ == "mpi4py.MPI" or issubclass(kind, UsageError):
-        from faults.recover.program_failure import die_loudly
+        from faults.recover.user_loop.program_failure import die_loudly
 
         die_loudly(kind, error, trace)
     sys.__excepthook__(kind, error, trace)

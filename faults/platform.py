@@ -2,7 +2,7 @@
 
     Platform ─┬─ clock        now, sleep, give way, CPU time used
               ├─ executioner  signals at once or at an instant, state of a process
-              └─ starter      new processes of the program (`faults.recover.spawning`)
+              └─ starter      new processes of the program (`faults.recover.replacements.admission`)
 
 Every object of `faults` that needs either is given the platform of its job: the ranks' `DrillContext` and the
 `StatusBoard` hold it, and hand it on. The default, `LOCAL`, is this machine: processes, signals, the kernel's clock.
@@ -180,7 +180,7 @@ class Platform:
     ----------
     survives : whether the job goes on when a rank dies; None where that depends on how mpirun was started
     world : the communicator of all processes that were started together; None: ``MPI.COMM_WORLD``
-    starter : starts processes into the running job (`faults.recover.spawning.Starter`); None: mpirun does
+    starter : starts processes into the running job (`faults.recover.replacements.admission.Starter`); None: mpirun does
     """
 
     clock: Clock = field(default_factory=Clock)

@@ -74,7 +74,7 @@ def scratch(like: Array, count: int) -> Sequence[Array]:
 
     A message is copied from page to page, and a large page is looked up once where 512 small ones are looked up one by
     one. All begin as far behind a cache line as `like` does: an addition is quickest when its operands agree in that.
-    A phantom array (see `emulator.sim.phantom`) gives more phantoms.
+    A phantom array (see `emulator.sim.collectives.phantom`) gives more phantoms.
     """
     if type(like) is not np.ndarray:
         return [np.empty_like(like) for _ in range(count)]

@@ -51,7 +51,7 @@ def on_simulated_ranks(
 
         @pytest.mark.parametrize("case", list(cases), ids=[label.partition("[")[2].rstrip("]") for label in cases])
         def test(case: str) -> None:
-            with _limited():
+            with limited():
                 sim.run(functools.partial(function, **cases[case]), n, net)
 
         test.__name__, test.__doc__, test.__module__ = function.__name__, function.__doc__, function.__module__
@@ -72,7 +72,7 @@ def _add_sample(function: Callable[..., None], n: int, parameters: dict[str, lis
 
 
 @contextlib.contextmanager
-def _limited() -> Iterator[None]:
+def limited() -> Iterator[None]:
     """Raise TimeoutError in a simulation that does not end, which shows where it stands."""
 
     def stop(*_: Any) -> None:

@@ -14,8 +14,11 @@ ALLOWED = {
     ("emulator/carrier.py", "_by_handle"),  # MPI's own attributes by its handles, of which a process has one each
     ("emulator/core/wall_clock.py", "_sharpened"),  # the kernel's timer slack
     ("emulator/launch/streams.py", "_lost"),  # standard output
-    ("emulator/sim/blocking.py", "_active"),  # what the interpreter's audit hook, of which there is one, looks at
-    ("emulator/sim/phantom.py", "_ranges"),  # reserved addresses
+    (
+        "emulator/sim/programs/blocking.py",
+        "_active",
+    ),  # what the interpreter's audit hook, of which there is one, looks at
+    ("emulator/sim/collectives/phantom.py", "_ranges"),  # reserved addresses
     ("emulator/comm/buffers.py", "_ARRAY"),  # the types of numpy, once the process has loaded it
     ("emulator/comm/buffers.py", "_NATIVE"),
     ("emulator/wire/threads.py", "_first"),  # the threads of a program over real processes

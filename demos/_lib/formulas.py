@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from demos._lib.timing import Formula
 from emulator import costs
 from emulator.measure.series import Series
-from emulator.run.session import Run
+from emulator.run.demo_run import Run
 
 if TYPE_CHECKING:
     from emulator.network import Network

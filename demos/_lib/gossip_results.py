@@ -11,7 +11,7 @@ from demos._lib.formulas import formula, judge
 from demos._lib.timing import keep
 from emulator import costs
 from emulator.measure.repetitions import Series
-from emulator.run.session import Run
+from emulator.run.demo_run import Run
 from primitives.gossip import mixing, rumour
 from primitives.gossip.mixing import Mixing
 

@@ -6,11 +6,11 @@ import importlib.util
 import re
 from pathlib import Path
 
-from emulator.design.sheet import Sheet
+from emulator.design.sheets.sheet import Sheet
 from emulator.errors import UsageError
 
 PARTS = ("RANKS", "scaled", "data", "timed", "main")
-"""What the module of a program defines; see `demos._lib.case`."""
+"""What the module of a program defines; see `demos._lib.cases.case`."""
 
 
 def check_program(sheet: Sheet, path: str) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 import emulator
 from demos._lib.timing import affordable, live_s, measured
 from emulator import carrier
-from emulator.run.session import Run
+from emulator.run.demo_run import Run
 from emulator.units import format_size
 from primitives.parameter_server import Add, ParameterServer, Table, Worker
 

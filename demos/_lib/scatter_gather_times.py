@@ -11,7 +11,7 @@ from demos._lib.timing import Formula, answering, check_room, keep, timed
 from emulator import costs
 from emulator.errors import UsageError
 from emulator.measure.repetitions import Job, Series
-from emulator.run.session import Run
+from emulator.run.demo_run import Run
 from primitives.scatter_gather import gather_blocks, scatter_blocks
 
 PREDICTED: dict[str, Callable[..., float]] = {

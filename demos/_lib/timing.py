@@ -17,7 +17,7 @@ from emulator.measure import statistics
 from emulator.measure.repetitions import Job, Series, Stop, measure
 from emulator.measure.series import BYTE_S, CHECKED_RANKS, MESSAGE_S, first_ranks
 from emulator.measure.terms import measurement
-from emulator.run.session import Run
+from emulator.run.demo_run import Run
 from emulator.units import format_size
 from primitives.collectives.all_reduce import prepare
 from primitives.collectives.operations import Operation

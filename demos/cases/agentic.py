@@ -22,21 +22,21 @@ import numpy as np
 from mpi4py import MPI
 
 import emulator
-from demos._lib import case, case_terms, screen
-from demos._lib import char_model as model
+from demos._lib.cases import case, output, terms
+from demos._lib.cases import char_model as model
 from demos._lib.stragglers import LOST, in_parts
 from demos._lib.timing import begin_together
-from emulator.design.sheet import Sheet
+from emulator.design.sheets.sheet import Sheet
 from emulator.errors import on_root
+from emulator.run.demo_run import Run
 from emulator.run.options import demo
-from emulator.run.session import Run
 from emulator.units import format_time
 from faults.drill.job_spec import JobSpec
 from faults.inject.drill_context import DrillContext
 from faults.inject.network_changes import job_comm
 from faults.patterns.catalogue import Pattern
-from faults.recover.multilevel import Levels
 from faults.recover.reexecute import reexecute
+from faults.recover.state.multilevel import Levels
 from faults.recover.step_loop import recovering
 from primitives.collectives.all_reduce import all_reduce
 from primitives.scatter_gather import Answer, Coordinator, coordinator
@@ -159,7 +159,7 @@ def main(run: Run) -> None:
     small, text = scaled(sheet, run.size), data(run.control, sheet)
     whole = _training(run, small, text)
     _serving(run, small, whole)
-    screen.terms(run, case_terms.compare(run, sys.modules[__name__], sheet, text))
+    output.terms(run, terms.compare(run, sys.modules[__name__], sheet, text))
 
 
 def _training(run: Run, sheet: Sheet, text: Any) -> model.Weights:
@@ -186,12 +186,12 @@ def _training(run: Run, sheet: Sheet, text: Any) -> model.Weights:
     right, model_alone = model.losses_alone(text, HIDDEN, steps)
     rows = [[step, seen[step], right[step], abs(seen[step] - right[step])]
             for step in (0, steps // 8, steps // 2 - 1, steps // 2, steps - 1)]  # fmt: skip
-    screen.table(run, f"training on {len(text):,} characters, {pairs} x {TENSOR} ranks, after step {steps // 2} "
+    output.table(run, f"training on {len(text):,} characters, {pairs} x {TENSOR} ranks, after step {steps // 2} "
                  f"{used[1]} x {TENSOR}; {format_time(took)}",
                  {"step": "plain", "loss": "figures", "one process": "figures", "apart": "plain"}, rows)  # fmt: skip
     worst = float(np.abs(np.subtract(seen, right)).max())
     same = max(float(np.abs(kept[name] - model_alone[name]).max()) for name in kept)
-    screen.verdict(run, max(worst, same) < _ROUNDING,
+    output.verdict(run, max(worst, same) < _ROUNDING,
                    f"losses are those of one process, {worst:.0e} apart (at most {_ROUNDING:.0e})")  # fmt: skip
     return kept
 
@@ -217,9 +217,9 @@ def _serving(run: Run, sheet: Sheet, whole: model.Weights) -> None:
                      sum(one.counts.backups for one in answers)])  # fmt: skip
     if run.rank == 0:
         columns = {"way": "name", "time": "time", "tasks sent": "count", "backups": "count"}
-        screen.table(run, f"{len(PROMPTS)} episodes of {DRAFTS} drafts and a judgement", columns, rows)
-        screen.text(run, f"  {said[0]!r}")
-    screen.verdict(run, right, f"all {len(PROMPTS)} texts are those of one process, each way")
+        output.table(run, f"{len(PROMPTS)} episodes of {DRAFTS} drafts and a judgement", columns, rows)
+        output.text(run, f"  {said[0]!r}")
+    output.verdict(run, right, f"all {len(PROMPTS)} texts are those of one process, each way")
 
 
 # -- the drill: ranks are killed in training and in serving ----------------------------------------------

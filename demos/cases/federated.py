@@ -22,12 +22,12 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 import emulator
-from demos._lib import case, case_terms, hospitals, screen
-from demos._lib.hospital_rounds import LIE, LOCAL, RATE, Member, Plan, admit, by_gossip, by_server, one_process
+from demos._lib.cases import case, hospitals, output, terms
+from demos._lib.cases.hospital_rounds import LIE, LOCAL, RATE, Member, Plan, admit, by_gossip, by_server, one_process
 from demos._lib.timing import begin_together, declared
-from emulator.design.sheet import Sheet
+from emulator.design.sheets.sheet import Sheet
+from emulator.run.demo_run import Run
 from emulator.run.options import demo
-from emulator.run.session import Run
 from faults.drill.job_spec import JobSpec
 from faults.inject.drill_context import DrillContext
 from faults.inject.network_changes import job_comm
@@ -88,7 +88,7 @@ def main(run: Run) -> None:
     parts = run.control.gather(own)  # for the comparison, on the control communicator; the training has `own` only
     _answer(run, own, parts)
     _rates(run, own)
-    screen.terms(run, case_terms.compare(run, sys.modules[__name__], case.sheet_beside(__file__, run)))
+    output.terms(run, terms.compare(run, sys.modules[__name__], case.sheet_beside(__file__, run)))
 
 
 def _accuracy(run: Run, model: Array, own: hospitals.Rows) -> float:
@@ -139,12 +139,12 @@ def _answer(run: Run, own: hospitals.Rows, parts: list[hospitals.Rows] | None) -
             ["a hospital alone, the best", 0, max(lone), None, None],
             ["a hospital alone, the worst", 0, min(lone), None, None]]  # fmt: skip
     missed = ", ".join(f"{rank} in rounds {one.start} to {one.stop - 1}" for rank, one in plan.away.items())
-    screen.table(run, "accuracy on the rows that all hospitals held out",
+    output.table(run, "accuracy on the rows that all hospitals held out",
                  {"who learned": "name", "rounds": "count", "accuracy": "figures", "bytes": "bytes", "time": "time"},
                  rows, [f"away: hospital {missed}", "after rounds 1, 2, 5: "
                         + ", ".join(f"{100 * one:.1f} %" for one in course[:3])])  # fmt: skip
     worst = max(off, off_gossip)
-    screen.verdict(run, worst <= TOLERANCE, f"both models differ from one process by at most {worst:.1e} "
+    output.verdict(run, worst <= TOLERANCE, f"both models differ from one process by at most {worst:.1e} "
                                             f"(allowed {TOLERANCE:g})")  # fmt: skip
     if run.rank == 0:
         run.extra["answer"] = {"pooled": pooled, "server": course[-1], "gossip": float(of_gossip), "alone": lone,
@@ -158,14 +158,14 @@ def _rates(run: Run, own: hospitals.Rows) -> None:
         honest = by_server(run.comm, own, Plan(rule))
         lied = by_server(run.comm, own, Plan(rule, liar=LIAR))
         rows.append([rule, _accuracy(run, honest.model, own), _accuracy(run, lied.model, own)])
-    screen.table(run, f"hospital {LIAR} sends {LIE:g} times the opposite of what it learned",
+    output.table(run, f"hospital {LIAR} sends {LIE:g} times the opposite of what it learned",
                  {"rule": "name", "all honest": "figures", "one lies": "figures"}, rows)  # fmt: skip
     seldom = []
     for local in (4, 64, 320):
         plan = Plan("median", local, terms=1, rounds=TERMS * ROUNDS * LOCAL // local // 4, liar=LIAR)
         member, took, sent = _counted(run, partial(by_server, run.comm, own, plan, declared(run, STEP_S)))
         seldom.append([local, plan.rounds, _accuracy(run, member.model, own), sent, took])
-    screen.table(run, "rarer rounds: 320 local steps in all, median, one lies",
+    output.table(run, "rarer rounds: 320 local steps in all, median, one lies",
                  {"local steps": "count", "rounds": "count", "accuracy": "figures", "bytes": "bytes", "time": "time"},
                  seldom)  # fmt: skip
     if run.rank == 0:

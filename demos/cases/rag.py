@@ -22,15 +22,15 @@ import numpy as np
 from mpi4py import MPI
 
 import emulator
-from demos._lib import case, case_terms, retrieval, screen
-from demos._lib.retrieval import Index, Passage, Query
-from demos._lib.search_service import BEST, PACKAGES, QUESTIONS, REPLICAS, Library, Places, Service, collect
+from demos._lib.cases import case, output, retrieval, terms
+from demos._lib.cases.retrieval import Index, Passage, Query
+from demos._lib.cases.search_service import BEST, PACKAGES, QUESTIONS, REPLICAS, Library, Places, Service, collect
 from demos._lib.stragglers import LOST
 from emulator.design.model import design_of
-from emulator.design.sheet import Sheet
+from emulator.design.sheets.sheet import Sheet
 from emulator.errors import UsageError
+from emulator.run.demo_run import Run
 from emulator.run.options import demo
-from emulator.run.session import Run
 from emulator.units import format_time
 from faults.drill.job_spec import JobSpec
 from faults.inject.drill_context import DrillContext
@@ -102,7 +102,7 @@ def main(run: Run, question: str, packages: str) -> None:
     _answers(run, service, whole, question)
     _latencies(run, library, service, whole, small)
     _changes(run, service, whole)
-    screen.terms(run, case_terms.compare(run, sys.modules[__name__], sheet, (library, places, held)))
+    output.terms(run, terms.compare(run, sys.modules[__name__], sheet, (library, places, held)))
 
 
 def _seconds(run: Run, sheet: Sheet, shards: int) -> np.ndarray:
@@ -123,13 +123,13 @@ def _answers(run: Run, service: Service, whole: Index, question: str) -> None:
             same += numbers == retrieval.fuse(whole.search(query, BEST), BEST)
             found += source in numbers
     shards = service.places.shards
-    screen.text(run, f"{len(library.passages):,} passages in {shards} shards, each on {REPLICAS} ranks")
-    screen.text(run, f"best for {question!r}:")
+    output.text(run, f"{len(library.passages):,} passages in {shards} shards, each on {REPLICAS} ranks")
+    output.text(run, f"best for {question!r}:")
     for number in best[:3]:
         one = library.passages[number]
-        screen.text(run, f"  {one.name}: {one.text}"[:78])
-    screen.text(run, f"{found} of {QUESTIONS} questions made of a passage's words find it among the {BEST} best")
-    screen.verdict(run, same == QUESTIONS, f"{same} of {QUESTIONS} answers are those of the one-process index")
+        output.text(run, f"  {one.name}: {one.text}"[:78])
+    output.text(run, f"{found} of {QUESTIONS} questions made of a passage's words find it among the {BEST} best")
+    output.verdict(run, same == QUESTIONS, f"{same} of {QUESTIONS} answers are those of the one-process index")
 
 
 def _latencies(run: Run, library: Library, service: Service, whole: Index, sheet: Sheet) -> None:
@@ -164,7 +164,7 @@ def _latencies(run: Run, library: Library, service: Service, whole: Index, sheet
         if run.rank == 0:
             rows.append([name, *np.quantile(times, [0.5, 0.99]).tolist(), float(np.mean(recall)), backups])
     columns = {"way": "name", "p50": "time", "p99": "time", "recall": "percent", "asked again": "count"}
-    screen.table(run, f"time of an answer, {len(queries)} questions", columns, rows)
+    output.table(run, f"time of an answer, {len(queries)} questions", columns, rows)
     complete = [row for row, (*_, options) in zip(rows, ways, strict=False) if options is not patient]
     if any(row[3] < 1 for row in complete):
         run.fail("an answer without a quorum misses passages of the one-process index")
@@ -187,11 +187,11 @@ def _changes(run: Run, service: Service, whole: Index) -> None:
         queries = [library.shared.query(text) for text in library.questions]
         right = [service.ask(pool, query)[0] == retrieval.fuse(whole.search(query, BEST), BEST) for query in queries]
     times = list(late.seconds.values())
-    screen.text(run, f"{len(fresh)} new passages: visible after {format_time(float(np.median(times)))} (median), "
+    output.text(run, f"{len(fresh)} new passages: visible after {format_time(float(np.median(times)))} (median), "
                 f"{format_time(max(times))} at most,")  # fmt: skip
-    screen.text(run, f"  {late.stale} of {late.answers} answers meanwhile came from a replica that lacked some")
-    screen.text(run, f"rank {lost} lost: {moved:,} passages sent to other ranks in {format_time(took)} and indexed")
-    screen.verdict(run, all(right), f"then {sum(right)} of {len(right)} answers are those of one process with them")
+    output.text(run, f"  {late.stale} of {late.answers} answers meanwhile came from a replica that lacked some")
+    output.text(run, f"rank {lost} lost: {moved:,} passages sent to other ranks in {format_time(took)} and indexed")
+    output.verdict(run, all(right), f"then {sum(right)} of {len(right)} answers are those of one process with them")
 
 
 # -- the drill: a worker is killed ----------------------------------------------------------------------

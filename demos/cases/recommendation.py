@@ -22,15 +22,15 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from demos._lib import case, case_terms, clicks, screen
-from demos._lib.click_training import BATCH, DENSE_RATE, RATE, SERVERS, STEPS, Learner, Training, train
+from demos._lib.cases import case, clicks, output, terms
+from demos._lib.cases.click_training import BATCH, DENSE_RATE, RATE, SERVERS, STEPS, Learner, Training, train
 from emulator import costs
-from emulator.design import pricing
 from emulator.design.model import design_of
-from emulator.design.sheet import Sheet
+from emulator.design.prices import pricing
+from emulator.design.sheets.sheet import Sheet
 from emulator.errors import UsageError
+from emulator.run.demo_run import Run
 from emulator.run.options import demo
-from emulator.run.session import Run
 from faults.checkpoint.part import Slice
 from faults.checkpoint.store import Store
 from faults.drill.job_spec import JobSpec
@@ -98,7 +98,7 @@ def main(run: Run) -> None:
     made = clicks.Clicks(run.seed)
     _answer(run, made)
     _trade(run, made)
-    screen.terms(run, case_terms.compare(run, sys.modules[__name__], case.sheet_beside(__file__, run)))
+    output.terms(run, terms.compare(run, sys.modules[__name__], case.sheet_beside(__file__, run)))
 
 
 def _answer(run: Run, data: clicks.Clicks) -> None:
@@ -116,14 +116,14 @@ def _answer(run: Run, data: clicks.Clicks) -> None:
         "one process": clicks.loss(dense, table[held_out.keys], held_out),
         "the generator itself": clicks.loss(data.truth[0], data.truth[1][held_out.keys], held_out),
     }
-    screen.table(run, f"loss on clicks that were held out, {steps} steps of {len(workers)} workers",
+    output.table(run, f"loss on clicks that were held out, {steps} steps of {len(workers)} workers",
                  {"who predicts": "name", "nats per click": "figures"}, list(losses.items()))  # fmt: skip
-    screen.verdict(run, off <= TOLERANCE, f"weights differ from the one-process run by at most {off:.1e} "
+    output.verdict(run, off <= TOLERANCE, f"weights differ from the one-process run by at most {off:.1e} "
                                           f"(allowed {TOLERANCE:g})")  # fmt: skip
     whole = 8.0 * data.rows * data.width
     ring = 2 * float(costs.price("ring", 0.0, 1.0, 0.0, len(workers), whole).sent)
     less = f"{ring / found.worker_bytes:.0f} times less: {data.distinct(BATCH)} of {data.rows:,} rows"
-    screen.table(run, "bytes that a worker sends and receives in a step", {"table": "name", "bytes": "bytes"},
+    output.table(run, "bytes that a worker sends and receives in a step", {"table": "name", "bytes": "bytes"},
                  [["on servers, touched rows only", round(found.worker_bytes)],
                   ["replicated, all-reduced", round(ring)]],
                  [less])  # fmt: skip
@@ -148,12 +148,12 @@ def _trade(run: Run, data: clicks.Clicks) -> None:
     excess = float(np.mean(over[-60:])) * 1.02  # what the synchronous run has reached by its end
     rows: list[list[Any]] = [[name, made.reached(excess), len(made.steps), made.staleness, made.loss(data)]
                              for name, made in found.items()]  # fmt: skip
-    screen.table(run, f"one worker {SLOW:g} times as slow, all rules for {took:.2f} s",
+    output.table(run, f"one worker {SLOW:g} times as slow, all rules for {took:.2f} s",
                  {"rule": "name", "to the same loss": "time", "steps": "count", "staleness": "count",
                   "loss at the end": "figures"}, rows)  # fmt: skip
     run.extra["trade"] = rows
     bound = rows[1][3]
-    screen.verdict(run, bound <= 8, f"bounded: no read was more than {bound} steps stale (bound 8)")
+    output.verdict(run, bound <= 8, f"bounded: no read was more than {bound} steps stale (bound 8)")
 
 
 # -- the drill: a server is killed, its backup takes over, and a checkpoint rebuilds the replica ---------

@@ -25,13 +25,13 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 import emulator
-from demos._lib import case, case_terms, screen, searching
-from demos._lib.searching import CELLS, Agent, World
+from demos._lib.cases import case, output, swarm_agents, terms
+from demos._lib.cases.swarm_agents import CELLS, Agent, World
 from demos._lib.timing import declared
-from emulator.design.sheet import Sheet
+from emulator.design.sheets.sheet import Sheet
 from emulator.errors import on_root
+from emulator.run.demo_run import Run
 from emulator.run.options import demo
-from emulator.run.session import Run
 from faults.drill.job_spec import JobSpec
 from faults.inject.drill_context import DrillContext
 from faults.inject.network_changes import job_comm
@@ -143,7 +143,7 @@ def data(control: MPI.Intracomm, sheet: Sheet) -> list[Graph]:
 
     def made() -> list[Graph]:
         world, found = World(control.Get_size()), []
-        for step, near in enumerate(searching.links_over(world, STEPS)):
+        for step, near in enumerate(swarm_agents.links_over(world, STEPS)):
             one = [(i, targets[step % len(targets)]) for i, targets in enumerate(near.neighbours) if targets]
             found.append(graphs.from_edges(world.agents, one, name="radio, one peer"))
         return found
@@ -181,7 +181,7 @@ def main(run: Run) -> None:
         _phases(run, world, logs)
         _map(run, world, logs)
     _converge(run)
-    screen.terms(run, case_terms.compare(run, sys.modules[__name__], case.sheet_beside(__file__, run)))
+    output.terms(run, terms.compare(run, sys.modules[__name__], case.sheet_beside(__file__, run)))
 
 
 def _phases(run: Run, world: World, logs: list[Log]) -> None:
@@ -198,13 +198,13 @@ def _phases(run: Run, world: World, logs: list[Log]) -> None:
         links = logs[0].links[step]
         groups = {frozenset(links.reached(agent)) for agent in living}
         agreed = sum(len(group) for group in groups if len({str(logs[agent].known[step]) for agent in group}) == 1)
-        covered = np.mean([searching.coverage(visits, one) for one in range(step - searching.WINDOW, step + 1)])
+        covered = np.mean([swarm_agents.coverage(visits, one) for one in range(step - swarm_agents.WINDOW, step + 1)])
         rows.append([f"{name}, step {step}", len(living), len(groups), f"{agreed} of {len(living)}", float(covered)])
-    screen.table(run, f"{world.agents} agents; covered: seen within {searching.WINDOW} steps",
+    output.table(run, f"{world.agents} agents; covered: seen within {swarm_agents.WINDOW} steps",
                  {"the swarm": "name", "living": "count", "groups": "count", "agree on parts": "plain",
                   "covered": "percent"}, rows)  # fmt: skip
     lost = (rows[2][4] - rows[4][4]) / 2
-    screen.text(
+    output.text(
         run,
         f"a dead agent costs {100 * lost:.1f} % of the area's coverage; it had {100 / world.agents:.1f} % of the area.",
     )
@@ -213,24 +213,24 @@ def _phases(run: Run, world: World, logs: list[Log]) -> None:
 
 def _map(run: Run, world: World, logs: list[Log]) -> None:
     """The agents' maps beside the true heights, beside each other, and beside the one-process run."""
-    alone, _ = searching.one_process(world, STEPS, SENSING, LATE)
+    alone, _ = swarm_agents.one_process(world, STEPS, SENSING, LATE)
     living = [agent for agent in range(world.agents) if world.living(agent, STEPS)]
-    maps = np.array([searching.heights(logs[agent].mass) for agent in living])
-    expected = np.array([searching.heights(alone[agent]) for agent in living])
+    maps = np.array([swarm_agents.heights(logs[agent].mass) for agent in living])
+    expected = np.array([swarm_agents.heights(alone[agent]) for agent in living])
     known = np.isfinite(expected).all(axis=0)
     off = float(np.abs(maps - expected)[:, known].max())
     error = float(np.sqrt(np.mean((maps - world.heights)[:, known] ** 2)))
     apart = float((maps.max(axis=0) - maps.min(axis=0))[known].max())
-    screen.verdict(run, off <= TOLERANCE, f"heights differ from the one-process run by at most {off:.1e} "
+    output.verdict(run, off <= TOLERANCE, f"heights differ from the one-process run by at most {off:.1e} "
                                           f"(allowed {TOLERANCE:g})")  # fmt: skip
-    screen.text(run, f"the agents know {known.sum()} of {CELLS} cells, err by {error:.2f} (a measurement by "
-                     f"{searching.NOISE:g}), and differ from each other by at most {apart:.2g}.")  # fmt: skip
+    output.text(run, f"the agents know {known.sum()} of {CELLS} cells, err by {error:.2f} (a measurement by "
+                     f"{swarm_agents.NOISE:g}), and differ from each other by at most {apart:.2g}.")  # fmt: skip
     run.extra["map"] = {"off": off, "known": int(known.sum()), "error": error, "apart": apart}
 
 
 def _mixing_over(world: World) -> list[mixing.Mixing]:
     """The mixing matrices of 20 steps in which every agent hears of all others."""
-    return [mixing.metropolis(links) for links in searching.links_over(world, 20)]
+    return [mixing.metropolis(links) for links in swarm_agents.links_over(world, 20)]
 
 
 def _converge(run: Run) -> None:
@@ -251,11 +251,11 @@ def _converge(run: Run) -> None:
                          float((after / before) ** (1 / (2 * len(schedule))))])  # fmt: skip
     if run.rank:
         return
-    screen.table(run, "distance to the mean, factor of a round, over 20 rounds of changing links",
+    output.table(run, "distance to the mean, factor of a round, over 20 rounds of changing links",
                  {"range": "name", "mean spectral gap": "figures", "at most": "figures", "measured": "figures"},
                  rows)  # fmt: skip
     worst = max(measured - most for _, _, most, measured in rows)
-    screen.verdict(run, worst <= TOLERANCE, "no average converges slower than its links allow")
+    output.verdict(run, worst <= TOLERANCE, "no average converges slower than its links allow")
     run.extra["convergence"] = rows
 
 
@@ -267,7 +267,7 @@ def run(spec: JobSpec, folder: Path, tools: DrillContext) -> dict[str, Any]:
     with routing(job_comm(spec, tools), tools) as route:
         world = World(spec.ranks, spec.seed)
         log = search(route.comm, AirOfMortals(route.comm, route.lost), world, 0.0, route.steps(spec.steps))
-        error = searching.heights(log.mass) - world.heights
+        error = swarm_agents.heights(log.mass) - world.heights
     known = np.isfinite(error)
     return {"place": route.rank, "known": log.known[-1], "cells": int(known.sum()), "dead": sorted(route.dead),
             "error": float(np.sqrt(np.mean(error[known] ** 2)))}  # fmt: skip
@@ -280,7 +280,7 @@ def _matches(spec: JobSpec, folder: Path, results: Sequence[dict[str, Any]]) -> 
         return False, f"agents still leave a part to the dead {counted}"
     cells, error = min(one["cells"] for one in results), max(one["error"] for one in results)
     text = f"{len(results)} agents divide the area, know {cells} of {CELLS} cells and err by {error:.2f} at most"
-    return cells >= KNOWN * CELLS and error <= searching.NOISE, text
+    return cells >= KNOWN * CELLS and error <= swarm_agents.NOISE, text
 
 
 DRILL = Pattern(

@@ -11,7 +11,7 @@ from emulator.comm.requests import EmulatedRequest, describe, empty_status
 from emulator.core.instruments import Wait
 from emulator.core.message import ANY_SOURCE, FOLLOWS, Arrival
 from emulator.core.operations import Transfer
-from emulator.core.protocol import Handshake
+from emulator.core.rendezvous import Handshake
 
 
 class SendRequest(EmulatedRequest):

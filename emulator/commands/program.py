@@ -21,7 +21,7 @@ from typing import Any
 from emulator.errors import UsageError
 
 _INSTALLED = tuple({*(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")), "<frozen"})
-_STARTERS = (__name__, "runpy", "emulator.sim.program")
+_STARTERS = (__name__, "runpy", "emulator.sim.programs.program")
 _PRINTS_S = 2.0  # time for another rank to print an error that all have
 
 

@@ -159,9 +159,9 @@ def _world(net: str | None, pace: float | str, compute: str, seed: int) -> Any:
     from mpi4py import MPI
 
     if net is None:
-        from emulator.trace import bare
+        from emulator.trace import traced_mpi
 
-        comm: Any = bare.traced(MPI.COMM_WORLD.Dup())
+        comm: Any = traced_mpi.traced(MPI.COMM_WORLD.Dup())
         program.replace_world(MPI, comm)
         return comm
     from emulator.wire.emulate import emulate

@@ -50,8 +50,8 @@ def search(
 
     network = sized(net, simulate)
     simulated.prepare()
-    from emulator.sim.interleavings import endings
-    from emulator.sim.program import RankFailed
+    from emulator.sim.programs.interleavings import endings
+    from emulator.sim.programs.program import RankFailed
 
     json = None if json is None else os.path.abspath(json)  # the program may change the directory
     result, folder = simulated.begin("search", simulate, network, out, json)

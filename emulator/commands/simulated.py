@@ -32,8 +32,8 @@ def simulate(
     from emulator.commands.ending import save_and_show
     from emulator.core import traffic
     from emulator.sim.engine import describe_fidelity
-    from emulator.sim.interleavings import shuffled
-    from emulator.sim.program import RankFailed, run_program
+    from emulator.sim.programs.interleavings import shuffled
+    from emulator.sim.programs.program import RankFailed, run_program
 
     network = network if shuffle is None else shuffled(network)
     json = None if json is None else os.path.abspath(json)  # the program may change the directory

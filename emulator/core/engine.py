@@ -20,7 +20,7 @@ from emulator.core.matching import Early, Matcher, Receive, release
 from emulator.core.message import LOOPBACK, SYNC, Arrival
 from emulator.core.network_changes import NetworkState
 from emulator.core.operations import Operation, Synchronous, Transfer
-from emulator.core.protocol import ByProtocol
+from emulator.core.rendezvous import ByProtocol
 from emulator.core.routes import Route, Routes
 from emulator.core.waits_for import WaitNotes
 from emulator.network import Network

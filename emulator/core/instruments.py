@@ -25,7 +25,7 @@ class Instrument:
 
     Times are seconds on the clock of the communicator (`emulator.carrier.Carrier.now`). Phases and faults are
     reported on every carrier, messages and waits only on carriers that see them: emulated and simulated ones, and MPI
-    itself behind `emulator.trace.bare`, which knows no card and gives NaN for `first`. Messages are those of all
+    itself behind `emulator.trace.traced_mpi`, which knows no card and gives NaN for `first`. Messages are those of all
     communicators of the emulated cluster, their ranks those of the communicator that was emulated. `token` and `source`
     together name a message: sender and receiver report the same.
     """

@@ -20,10 +20,10 @@ collective communication operations in MPICH" (2005); Patarasuk and Yuan, "Bandw
 
 from typing import Any
 
-from emulator.costs import rounds, scatter_gather, servers
+from emulator.costs import gossip, scatter_gather, servers
 from emulator.costs.collectives import ALL_REDUCES, COLLECTIVES
+from emulator.costs.gossip import rumour_rounds, timeline
 from emulator.costs.model import Collective, Pattern, Price, Terms, is_power_of_two
-from emulator.costs.rounds import rumour_rounds, timeline
 from emulator.costs.scatter_gather import (
     answer_time,
     dynamic_tasks,
@@ -43,7 +43,7 @@ __all__ = [
 PATTERNS: dict[str, Pattern] = {
     **COLLECTIVES,
     **{entry.name: entry for entry in (
-        rounds.GOSSIP, rounds.ONE_PEER, rounds.PUSH_SUM, rounds.RUMOUR, servers.FEDERATED, servers.PARAMETER_SERVER,
+        gossip.GOSSIP, gossip.ONE_PEER, gossip.PUSH_SUM, gossip.RUMOUR, servers.FEDERATED, servers.PARAMETER_SERVER,
         servers.SERIAL_SERVER, servers.INCAST, scatter_gather.SCATTER_GATHER, scatter_gather.TASKS,
     )},
 }  # fmt: skip

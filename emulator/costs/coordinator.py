@@ -18,7 +18,7 @@ from heapq import heappop, heappush
 import numpy as np
 from numpy.typing import NDArray
 
-from emulator.costs.ways import Queues, Ways
+from emulator.costs.message_paths import Queues, Ways
 
 KNOWN = 0.5  # share of the tasks that must be done before one is late
 CANCEL = 45.0  # bytes of a message that cancels a task

@@ -8,8 +8,8 @@ a message of n bytes that a rank sends at time t, every card serving one message
     first = start + alpha
     due   = max(first, ingress) + n beta = ingress                            of the receiver's card
 
-Where ranks share a host, or hosts an uplink, messages pass these queues too (`emulator.costs.ways`). A card takes
-messages in the order of `first`, and of the senders' ranks where that is equal. The receive is complete at
+Where ranks share a host, or hosts an uplink, messages pass these queues too (`emulator.costs.message_paths`). A card
+takes messages in the order of `first`, and of the senders' ranks where that is equal. The receive is complete at
 ``max(t, due)`` of the receiver, and n bytes are reduced in ``n gamma``. Nothing of the emulated network's code is used
 here, so that each can be tested against the other.
 """
@@ -20,7 +20,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from emulator.costs.ways import Traffic, Ways, alike
+from emulator.costs.message_paths import Traffic, Ways, alike
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@
                worker has pushed step t - b - 1; those that have waited for all workers are answered by rank
 
 Workers do not move together then, so that their messages meet at the cards of the servers at any time: no closed form
-adds up who queues behind whom. The cards are those of `emulator.costs.ways`; the rule is that of
+adds up who queues behind whom. The cards are those of `emulator.costs.message_paths`; the rule is that of
 `primitives.parameter_server` (stale synchronous parallel: Ho et al. 2013), of whose code nothing is used here.
 """
 
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from emulator.costs.ways import Traffic, Ways
+from emulator.costs.message_paths import Traffic, Ways
 
 _ASK, _PUSH, _BOTH, _ANSWER = range(4)
 

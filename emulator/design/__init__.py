@@ -12,17 +12,22 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from emulator.design.sheet import Sheet, load, parse
+from emulator.design.sheets.sheet import Sheet, load, parse
 
 if TYPE_CHECKING:
-    from emulator.design.margins import tolerance
-    from emulator.design.planner import plan
-    from emulator.design.review import check
-    from emulator.design.walk import predict
+    from emulator.design.planning.planner import plan
+    from emulator.design.planning.tolerance import tolerance
+    from emulator.design.prices.message_level import predict
+    from emulator.design.reviewing.review import check
 
 __all__ = ["Sheet", "check", "load", "parse", "plan", "predict", "tolerance"]
 
-_MODULES = {"check": "review", "plan": "planner", "predict": "walk", "tolerance": "margins"}
+_MODULES = {
+    "check": "reviewing.review",
+    "plan": "planning.planner",
+    "predict": "prices.message_level",
+    "tolerance": "planning.tolerance",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,7 +1,7 @@
 """The patterns and the recovery policies that a sheet may name, and the properties of each.
 
 Code that depends on a pattern or a policy reads its attributes; names are never compared. A new one is an entry here,
-with its price in `emulator.design.bill` (pattern) or `emulator.design.failures` (policy).
+with its price in `emulator.design.prices.communication` (pattern) or `emulator.design.prices.failures` (policy).
 """
 
 from __future__ import annotations

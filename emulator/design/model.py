@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emulator.design import terms as network_terms
 from emulator.design.choices import HURRIES, PATTERNS, POLICIES, Pattern
-from emulator.design.sheet import Sheet
-from emulator.design.tables import Job, State, Task, by_name
+from emulator.design.prices import network_terms
+from emulator.design.sheets.sheet import Sheet
+from emulator.design.sheets.tables import Job, State, Task, by_name
 from emulator.errors import UsageError
 
 
@@ -37,7 +37,7 @@ DISK = 1e9
 
 @dataclass(frozen=True)
 class Flow:
-    """How one state part or task is exchanged; see `emulator.design.sheet.Communication`."""
+    """How one state part or task is exchanged; see `emulator.design.sheets.sheet.Communication`."""
 
     of: str
     pattern: str

@@ -17,9 +17,9 @@ import numpy as np
 from emulator import carrier
 from emulator.measure.series import BYTE_S, CHECKED_RANKS, EXACT, MESSAGE_S, Job, Series, Stop
 from emulator.network.topology import Flat
-from emulator.sim.lockstep import apart
-from emulator.sim.recording import NoReplay, messages
-from emulator.sim.schedule import replay
+from emulator.sim.collectives.lockstep import apart
+from emulator.sim.collectives.recording import NoReplay, messages
+from emulator.sim.collectives.schedule import replay
 
 _TOLERANCE = 1e-9
 

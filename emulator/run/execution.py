@@ -14,8 +14,8 @@ from mpi4py import MPI
 from emulator import carrier, results
 from emulator.errors import CheckFailed, UsageError
 from emulator.launch import streams
+from emulator.run.demo_run import CommonOptions, Run
 from emulator.run.interrupts import INTERRUPTED, SaverOnSignal, leave
-from emulator.run.session import CommonOptions, Run
 
 if TYPE_CHECKING:
     from emulator.network import Network

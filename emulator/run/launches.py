@@ -21,7 +21,7 @@ from emulator.launch import foreground, job, mpirun
 if TYPE_CHECKING:
     from emulator.measure.samples import Rows
     from emulator.measure.series import Series
-    from emulator.run.session import Run
+    from emulator.run.demo_run import Run
 
 DEFAULT = 3
 _VARIABLE = "CLUSTER_EMULATOR_LAUNCH"

@@ -197,7 +197,7 @@ def demo(
                     f"demos.{name}' or 'python -m demos.{name} -n 16'"
                 )
             from emulator.run import execution
-            from emulator.run.session import CommonOptions
+            from emulator.run.demo_run import CommonOptions
 
             common = CommonOptions(**{key: options.pop(key) for key in CommonOptions.__dataclass_fields__})
             if simulated is not None:

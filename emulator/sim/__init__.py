@@ -10,9 +10,9 @@
 
 from __future__ import annotations
 
+from emulator.sim.collectives.phantom import PhantomRead, ignore, phantom
 from emulator.sim.communicator import SimulatedComm
 from emulator.sim.deadlock import DeadlockError
-from emulator.sim.phantom import PhantomRead, ignore, phantom
 from emulator.sim.run import Outcome, run
 
 __all__ = ["DeadlockError", "Outcome", "PhantomRead", "SimulatedComm", "ignore", "phantom", "run"]

@@ -12,10 +12,10 @@ from emulator import carrier
 from emulator.comm.carrier import EmulatedCarrier
 from emulator.comm.members import Members
 from emulator.core.instruments import Wait
-from emulator.sim import lockstep
+from emulator.sim.collectives import lockstep
 from emulator.sim.connection import meet
 from emulator.sim.engine import SimulatedEngine
-from emulator.sim.plain import PlainCalls
+from emulator.sim.simple_messages import PlainCalls
 
 
 class SimulatedCarrier(EmulatedCarrier):

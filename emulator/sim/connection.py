@@ -19,7 +19,7 @@ from emulator.core.instruments import Wait
 from emulator.core.operations import Operation
 
 if TYPE_CHECKING:
-    from emulator.sim.failures import Failures
+    from emulator.sim.ulfm.failures import Failures
 
 
 class Connection(Operation):

@@ -18,8 +18,8 @@ from emulator.comm.members import Members
 from emulator.core.operations import Operation
 from emulator.errors import UsageError
 from emulator.sim.engine import SimulatedEngine
-from emulator.sim.fault_tolerance import FaultTolerance
 from emulator.sim.groups import SimulatedGroup
+from emulator.sim.ulfm.fault_tolerance import FaultTolerance
 
 Combine = Callable[[list[Any]], Any]
 
@@ -92,7 +92,7 @@ class Shared:
     Attributes
     ----------
     revoked : ranks of the engine on which it is revoked
-    lockstep : the collective that ranks are beginning at this instant, see `emulator.sim.lockstep`
+    lockstep : the collective that ranks are beginning at this instant, see `emulator.sim.collectives.lockstep`
     """
 
     def __init__(self, ranks: Sequence[int], members: Members | None = None) -> None:

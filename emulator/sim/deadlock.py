@@ -13,7 +13,7 @@ from emulator.errors import CheckFailed
 from emulator.sim.connection import Connection
 from emulator.sim.control import ControlCollective
 from emulator.sim.engine import SimulatedEngine
-from emulator.sim.fault_tolerance import SurvivorCall
+from emulator.sim.ulfm.fault_tolerance import SurvivorCall
 
 _SHOWN = 8
 _LIBRARY = ("emulator", "primitives")  # not the program

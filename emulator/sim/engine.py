@@ -21,11 +21,11 @@ from emulator.core.message import ANY_SOURCE, FOLLOWS, SYNC, Arrival
 from emulator.core.operations import Operation, Transfer
 from emulator.core.routes import Route
 from emulator.network import Network
-from emulator.sim import phantom
-from emulator.sim.failures import Failures
+from emulator.sim.collectives import phantom
 from emulator.sim.loop import Loop, Sleeper
-from emulator.sim.plain import PlainMessages
 from emulator.sim.port import SimulatedPort
+from emulator.sim.simple_messages import PlainMessages
+from emulator.sim.ulfm.failures import Failures
 
 _LEAST_STEP_S = 1e-6
 _STEP_SHARE = 1 / 8
@@ -104,7 +104,7 @@ class SimulatedEngine(PlainMessages):
             message.data = memoryview(bytes(payload))
 
     def count_sent(self, messages: int) -> None:
-        """Count messages that have been sent in another way, see `emulator.sim.lockstep`."""
+        """Count messages that have been sent in another way, see `emulator.sim.collectives.lockstep`."""
         self._token += messages
 
     def deliver(self, message: Arrival) -> None:

@@ -24,7 +24,7 @@ def begin(
 
     Parameters
     ----------
-    comm : an emulated or simulated communicator, or one of MPI itself that `emulator.trace.bare` has wrapped
+    comm : an emulated or simulated communicator, or one of MPI itself that `emulator.trace.traced_mpi` has wrapped
     folder : the run folder, the same on every rank
     limit : events of each rank that are kept, the last ones; None: what suits the number of ranks
     clock : ``"wall"``, ``"emulated"`` or ``"simulated"``

@@ -12,7 +12,7 @@ instant is found by the rank that needs the dead one, or by the next agreement; 
 agreement run another round. A rank that waits as a spare takes part in the agreements and holds no place.
 
 Which state all ranks have is agreed on without a number: each says which copies it holds modulo 3, and the bits that
-are left tell (`faults.recover.state_copies`).
+are left tell (`faults.recover.state.copies`).
 
 Cost of an agreement without failures: a reduction and a broadcast over a tree, of 4 bytes per 26 ranks.
 Limits: as many repairs as there are `work_comms`; then a new group must be built, from a `shrink`.
@@ -162,7 +162,7 @@ class SurvivorGroup:
         Parameters
         ----------
         ok : whether this process' work succeeded
-        kept : the copies that it has, as three bits (`faults.recover.state_copies`)
+        kept : the copies that it has, as three bits (`faults.recover.state.copies`)
         wait : how to wait for a request where this rank has nothing else to do, as a spare, which sleeps where a
             working rank spins. It returns false as soon as the second argument, called again and again, says that the
             request was superseded.

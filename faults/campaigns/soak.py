@@ -1,6 +1,6 @@
 """Kill ranks at random instants, job after job: no job may hang, return a wrong result or leave a process.
 
-Every job (`faults.campaigns.random_trials`) has to pass the checks of a drill.
+Every job (`faults.campaigns.random_drills`) has to pass the checks of a drill.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from emulator.launch import mpirun
-from faults.campaigns.random_trials import USUAL, Job, Trial, draw
+from faults.campaigns.random_drills import USUAL, Job, Trial, draw
 from faults.drill.checks import Evaluation
 from faults.drill.drill import launch_once
 from faults.drill.request import Request
@@ -71,7 +71,7 @@ def soak(
     Parameters
     ----------
     base : what all trials share: the most ranks, the seed, the network, the ballast
-    chosen : the pairs of pattern and policy, of `faults.campaigns.random_trials.jobs`
+    chosen : the pairs of pattern and policy, of `faults.campaigns.random_drills.jobs`
     seen : called after each trial with the tally and the kills of that trial
     """
     mpi = mpirun.find_mpi()

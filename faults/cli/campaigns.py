@@ -19,7 +19,7 @@ from faults.campaigns import alarms as detections
 from faults.campaigns import failure_trace as traces
 from faults.campaigns import matrix as matrices
 from faults.campaigns import month as months
-from faults.campaigns import random_trials
+from faults.campaigns import random_drills
 from faults.campaigns import soak as soaks
 from faults.campaigns.alarms import SITUATIONS, Detection
 from faults.campaigns.matrix import SCENARIOS
@@ -96,7 +96,7 @@ def soak(kills: int, request: Request, patterns: tuple[str, ...], policies: tupl
 
     Exit status: 0 clean, 2 bad input, 3 something hung, was wrong or was left.
     """
-    chosen = random_trials.jobs(patterns, policies, request)
+    chosen = random_drills.jobs(patterns, policies, request)
     if report.dry_run:
         for trial in soaks.trials(kills, request, chosen):
             click.echo(f"{trial.text}: {'; '.join(trial.request.faults)}")

@@ -19,8 +19,8 @@ from faults.drill.job_spec import JobSpec  # noqa: E402
 from faults.inject.drill_context import DrillContext  # noqa: E402
 from faults.record.journal import What  # noqa: E402
 from faults.record.status_board import claim  # noqa: E402
-from faults.recover.program_failure import die_loudly  # noqa: E402
-from faults.recover.spawning import spawned  # noqa: E402
+from faults.recover.replacements.admission import spawned  # noqa: E402
+from faults.recover.user_loop.program_failure import die_loudly  # noqa: E402
 
 _TOGETHER_S = 2.0  # longest wait for the other ranks to be ready to leave, as they have agreed to
 

@@ -18,7 +18,7 @@ from faults.drill.job_spec import JobSpec
 from faults.inject.drill_context import DrillContext
 from faults.inject.injector import Handler
 from faults.plan.model import Event
-from faults.recover.program_failure import end_cut_off
+from faults.recover.user_loop.program_failure import end_cut_off
 
 
 def job_comm(spec: JobSpec, drill: DrillContext) -> MPI.Intracomm:
@@ -46,12 +46,12 @@ def _recorded(comm: MPI.Intracomm, spec: JobSpec, drill: DrillContext) -> MPI.In
     """The communicator, or if the job is traced one whose messages, phases and faults are recorded."""
     if drill.traces is None:
         return comm
-    from emulator.trace import bare, tracing
+    from emulator.trace import traced_mpi, tracing
 
     clock = "simulated" if spec.simulate else "wall" if spec.net is None else "emulated"
     if spec.net is None:
         mine = comm.Get_rank()
-        comm = bare.traced(comm, members=[drill.member + rank - mine for rank in range(comm.Get_size())])
+        comm = traced_mpi.traced(comm, members=[drill.member + rank - mine for rank in range(comm.Get_size())])
     drill.recorder = tracing.begin(
         comm, drill.traces, limit=spec.trace_limit, clock=clock, member=drill.member, attempt=spec.attempt
     )

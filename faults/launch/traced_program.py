@@ -16,10 +16,10 @@ from typing import Any
 from mpi4py import MPI
 
 from emulator.commands import program
-from emulator.trace import bare, tracing
+from emulator.trace import traced_mpi, tracing
 from emulator.trace.recorder import TRACES
 from faults.record.status_board import claim
-from faults.recover.spawning import spawned
+from faults.recover.replacements.admission import spawned
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str]) -> None:
     world = MPI.COMM_WORLD
     rank = world.Get_rank()
     number = claim(folder / TRACES, ranks) if spawned() else rank
-    comm = bare.traced(world, members=[number - rank + other for other in range(world.Get_size())])
+    comm = traced_mpi.traced(world, members=[number - rank + other for other in range(world.Get_size())])
     recorder = tracing.begin(comm, folder, limit=limit or None, clock="wall", member=number, attempt=launch)
     atexit.register(recorder.close)
     mpi: Any = MPI

@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
-from emulator.trace.bare import size_of
-from emulator.trace.bare_requests import Operation, TracedPrequest, TracedRequest, install
+from emulator.trace.traced_mpi import size_of
+from emulator.trace.traced_requests import Operation, TracedPrequest, TracedRequest, install
 
 Flip = Callable[[memoryview], None]
 

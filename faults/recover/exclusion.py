@@ -23,8 +23,8 @@ from faults.inject.drill_context import DrillContext
 from faults.record import outcome
 from faults.record.journal import What
 from faults.record.status_board import WORKING
-from faults.recover.preconditions import check_survival, context_of
-from faults.recover.program_failure import GuardedLoop
+from faults.recover.user_loop.preconditions import check_survival, context_of
+from faults.recover.user_loop.program_failure import GuardedLoop
 
 _ASK_EVERY_S = 1e-3
 _FOLLOW_EVERY_S = 1e-3

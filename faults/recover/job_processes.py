@@ -19,11 +19,14 @@ from faults.agree.survivor_group import Decision, SurvivorGroup
 from faults.policies import Policy
 from faults.record.journal import What
 from faults.record.status_board import IN_STEPS, NO_RANK, REBUILDS
-from faults.recover import last_loop, other_comms, spawning, step_errors, world_calls
-from faults.recover.filling import Filling
-from faults.recover.placement import Placement
-from faults.recover.survivor_comm import SurvivorComm
-from faults.recover.tag_ranges import TagRanges
+from faults.recover import step_errors
+from faults.recover.replacements import admission
+from faults.recover.replacements.filling import Filling
+from faults.recover.replacements.placement import Placement
+from faults.recover.survivors import revoked_comms
+from faults.recover.survivors.communicator import SurvivorComm
+from faults.recover.survivors.tag_ranges import TagRanges
+from faults.recover.user_loop import earlier_loop, refused_calls
 
 if TYPE_CHECKING:
     from faults.inject.drill_context import DrillContext
@@ -57,15 +60,15 @@ class JobProcesses:
         self._checks = checks
         self.policy, self.at_least, self._drill = policy, at_least, drill
         if drill.platform.survives is None:
-            last_loop.begins(self)
+            earlier_loop.begins(self)
         refused.refuse_outside()
         if spares and drill.platform.survives is None and not drill.in_drill:
-            world_calls.refuse_collectives_with_spares(comm, spares)
+            refused_calls.refuse_collectives_with_spares(comm, spares)
         self._instruments = carrier.of(comm).instruments
         self._retired: list[SurvivorComm] = []  # their buffers may still be the target of messages under way
         self.filling = Filling(drill)
-        spawned = spawning.starter_of(drill).spawned
-        everyone, orphan_timer = spawning.all_processes(comm, drill)
+        spawned = admission.starter_of(drill).spawned
+        everyone, orphan_timer = admission.all_processes(comm, drill)
         work_comms = survivor_group.RENEWED_WORK_COMMS if spawned else survivor_group.WORK_COMMS
         self.group = SurvivorGroup(
             everyone,
@@ -86,7 +89,7 @@ class JobProcesses:
     def _claim(self) -> None:
         """Tell the communicators of the group from those of the program."""
         if self._drill.platform.survives is None:
-            other_comms.claim(self.group.comms)
+            revoked_comms.claim(self.group.comms)
 
     def _look(self) -> None:
         """Look up this rank's place, and make the communicator of those at work."""
@@ -192,7 +195,7 @@ class JobProcesses:
         """
         self.group.revoke()
         if self._drill.platform.survives is None and self.group.failed():
-            other_comms.revoke_others()
+            revoked_comms.revoke_others()
 
     def rebuild(self, decision: Decision) -> Decision | None:
         """Move every rank to its place and to the next communicator.
@@ -265,7 +268,7 @@ class JobProcesses:
         self.fresh |= set(empty)
         if fresh.rank == 0:
             try:
-                spawning.send_placement(fresh.work_comm, range(first, fresh.size), self._message())
+                admission.send_placement(fresh.work_comm, range(first, fresh.size), self._message())
             except MPI.Exception:  # one has died again: the exchange of the state will find that
                 self.revoke()
         return None
@@ -281,7 +284,7 @@ class JobProcesses:
 
     def _receive_placement(self, orphan_timer: Timer | None) -> None:
         """A spawned process learns who works where; it gets the state later, like a spare that was called in."""
-        message = spawning.receive_placement(self.group.work_comm)
+        message = admission.receive_placement(self.group.work_comm)
         self._drill.platform.executioner.cancel(orphan_timer)
         self.placement = Placement(dict(message["places"]), tuple(message["waiting"]))
         self.wanted, self.fresh = set(message["wanted"]), set(message["fresh"])

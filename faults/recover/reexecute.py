@@ -18,7 +18,7 @@ import numpy as np
 from mpi4py import MPI
 
 from emulator import carrier
-from faults.recover.survivor_comm import COPES
+from faults.recover.survivors.communicator import COPES
 from primitives.scatter_gather import Answer, TaskFailed, TasksMissing, map_tasks
 
 COORDINATOR = 0

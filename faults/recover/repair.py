@@ -27,16 +27,17 @@ from faults.record import outcome
 from faults.record.checksum import checksum
 from faults.record.journal import What
 from faults.record.status_board import AGREES, IN_STEPS
-from faults.recover import preemption, spawning
 from faults.recover.job_processes import JobProcesses
-from faults.recover.preemption import Notice
-from faults.recover.program_failure import end_corrupt
-from faults.recover.restoring import Restoring
-from faults.recover.state_copies import CHANGED, CommitLog, State, StateCopies
-from faults.recover.survivor_comm import COPES
+from faults.recover.replacements import admission
+from faults.recover.state.copies import CHANGED, CommitLog, State, StateCopies
+from faults.recover.state.restoring import Restoring
+from faults.recover.survivors.communicator import COPES
+from faults.recover.user_loop import preemption
+from faults.recover.user_loop.preemption import Notice
+from faults.recover.user_loop.program_failure import end_corrupt
 
 if TYPE_CHECKING:
-    from faults.recover.multilevel import Levels
+    from faults.recover.state.multilevel import Levels
 
 APART = 4
 """Steps from one copy of the state to the next where nothing is agreed on. A copy is most of what being ready costs: it
@@ -86,7 +87,7 @@ class Repairing(Restoring):
         self._failure_known, self._known_at, self._broken_step, self._was_at_work = False, 0.0, 0, False
         self._copies = StateCopies(state, every or APART)
         self._commits = CommitLog(drill.journal, self._clock)
-        self._spawned = spawning.starter_of(drill).spawned
+        self._spawned = admission.starter_of(drill).spawned
         if self._spawned:
             self._join()
         self.drill.ready()

@@ -29,11 +29,11 @@ from faults.inject.drill_context import DrillContext
 from faults.record import outcome
 from faults.record.checksum import checksum
 from faults.record.journal import What
-from faults.recover import preemption
-from faults.recover.preconditions import check_mortality, check_state, context_of
-from faults.recover.preemption import Notice
-from faults.recover.program_failure import GuardedLoop, depart
-from faults.recover.state_copies import CHANGED, LOOKS
+from faults.recover.state.copies import CHANGED, LOOKS
+from faults.recover.user_loop import preemption
+from faults.recover.user_loop.preconditions import check_mortality, check_state, context_of
+from faults.recover.user_loop.preemption import Notice
+from faults.recover.user_loop.program_failure import GuardedLoop, depart
 
 State = dict[str, np.ndarray]
 Rule = Callable[[float, float], int]
@@ -191,8 +191,8 @@ def restarting(
     every : steps between checkpoints; 0 to find the number from what one costs and `mtbf_s` (Daly)
     mtbf_s : seconds between two deaths, on average
     keep, background : see `Store`
-    notice : tells a rank to leave (`faults.recover.preemption`): a checkpoint is written then, and the job ends. Given
-        on one rank it must be on all, which ask each other after each step.
+    notice : tells a rank to leave (`faults.recover.user_loop.preemption`): a checkpoint is written then, and the job
+        ends. Given on one rank it must be on all, which ask each other after each step.
 
     Raises
     ------

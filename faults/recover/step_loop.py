@@ -16,7 +16,7 @@ A step is *committed* when it is known to have worked on all ranks and will not 
 
 With ``every=0`` nothing is agreed on as long as no rank dies: a death raises an error in the next exchange, and only
 then and at the end all agree. Ranks are then at most one step apart, and of the copies of the state that they make
-every few steps there is one that all have (`faults.recover.state_copies`).
+every few steps there is one that all have (`faults.recover.state.copies`).
 
 After a death the policy says which process works where from now on, all go back to the newest state that all have,
 processes that were called in or spawned get a copy of it, and the steps behind it are done again. The coordinator,
@@ -35,20 +35,20 @@ from emulator.errors import UsageError
 from faults.inject.drill_context import DrillContext
 from faults.record.journal import What
 from faults.record.status_board import AGREES
-from faults.recover import spawning
 from faults.recover.attempt import Attempt
-from faults.recover.cut_off import check_quorum, stop_without_quorum
 from faults.recover.job_processes import JobProcesses
-from faults.recover.last_loop import survivors_of_last_loop
-from faults.recover.preconditions import check_policy, check_state, check_survival, context_of
-from faults.recover.preemption import Notice, never
-from faults.recover.program_failure import GuardedLoop, StepOfNoRank, depart
 from faults.recover.repair import APART, Repairing
-from faults.recover.state_copies import LOOKS, State
+from faults.recover.replacements import admission
+from faults.recover.state.copies import LOOKS, State
 from faults.recover.step_errors import TRIES
+from faults.recover.user_loop.cut_off import check_quorum, stop_without_quorum
+from faults.recover.user_loop.earlier_loop import survivors_of_last_loop
+from faults.recover.user_loop.preconditions import check_policy, check_state, check_survival, context_of
+from faults.recover.user_loop.preemption import Notice, never
+from faults.recover.user_loop.program_failure import GuardedLoop, StepOfNoRank, depart
 
 if TYPE_CHECKING:
-    from faults.recover.multilevel import Levels
+    from faults.recover.state.multilevel import Levels
 
 _SKEW_S = 0.01  # least time in which other ranks come to a boundary, too
 
@@ -241,14 +241,14 @@ def recovering(
         process takes the place), ``"rejoin"`` (fewer ranks go on, and new processes take the places after a later step)
     spares : how many of the ranks wait
     at_least : fewer ranks than this cannot do the work
-    levels : arrays that each rank alone has, and where they are kept (`faults.recover.multilevel`); with a policy that
-        fills the places of the dead
+    levels : arrays that each rank alone has, and where they are kept (`faults.recover.state.multilevel`); with a policy
+        that fills the places of the dead
     every : steps from one agreement to the next: an agreement costs time in every run, and a death up to so many steps.
         0 agrees on nothing before a rank dies or the end comes; a death then costs up to three steps more than the one
         that it interrupts. It is right only where in every step each rank hears from every other one, however
         indirectly, as in an all-reduce: else two ranks may have no state in common to go back to.
     notice : tells this rank to leave at the next agreement, with ``every=0`` within four steps, which costs no step: a
-        signal to its process, a file, or a callable (`faults.recover.preemption`)
+        signal to its process, a file, or a callable (`faults.recover.user_loop.preemption`)
     rejoin : under that policy: whether there is room for new processes now, asked on the coordinator after a step until
         it starts them; by default there is as soon as the survivors have done the interrupted step
     checksum : compare checksums of the state and of messages before each agreement, with ``every=0`` every four steps:
@@ -269,7 +269,7 @@ def recovering(
     check_state(state)
     check_quorum(comm, quorum)
     given, drill = comm, context_of(drill)
-    if chosen.spawns and carrier.of(comm).timed and not spawning.starter_of(drill).onto_network:
+    if chosen.spawns and carrier.of(comm).timed and not admission.starter_of(drill).onto_network:
         raise UsageError(
             f"policy {policy!r} starts processes, which cannot join an emulated network: use policy 'shrink' or 'spare'"
         )
@@ -292,7 +292,7 @@ def recovering(
         raise UsageError(f"ranks agree every 1 or more steps, or 0 for only after a death, got {every}")
     if levels is not None and not every:
         raise UsageError("what a rank alone has is kept with each agreement: every=1 or more goes with levels, got 0")
-    with spawning.joining(drill):
+    with admission.joining(drill):
         processes = JobProcesses(comm, chosen, spares, at_least, drill, checksum)
     loop = Recovering(processes, state, drill, levels, every, notice, rejoin, checksum)
     stop_without_quorum(loop, given, quorum)

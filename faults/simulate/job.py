@@ -15,7 +15,7 @@ from mpi4py import MPI
 from emulator import sim
 from emulator.network import load
 from emulator.sim import deadlock
-from emulator.sim.failures import Failures
+from emulator.sim.ulfm.failures import Failures
 from faults.drill import job_spec, rank
 from faults.drill.job_spec import JobSpec
 from faults.launch.supervise import Finished, left_results, set_anew
@@ -24,7 +24,7 @@ from faults.platform import Clock, Platform
 from faults.record import journal
 from faults.record.journal import Journal, What
 from faults.record.status_board import StatusBoard
-from faults.recover import program_failure
+from faults.recover.user_loop import program_failure
 from faults.simulate.costs import JobCosts
 from faults.simulate.platform import SimulatedClock, SimulatedExecutioner
 from faults.simulate.starter import SimulatedStarter

@@ -11,12 +11,12 @@ from typing import Any
 from mpi4py import MPI
 
 from emulator.core.operations import Operation
-from emulator.sim.failures import Failures
-from faults.recover.spawning import Starter
+from emulator.sim.ulfm.failures import Failures
+from faults.recover.replacements.admission import Starter
 
 
 class SimulatedNewcomers(Operation):
-    """See `faults.recover.spawning.Started`; and what the new ranks wait for until they are called.
+    """See `faults.recover.replacements.admission.Started`; and what the new ranks wait for until they are called.
 
     Parameters
     ----------

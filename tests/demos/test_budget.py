@@ -9,7 +9,7 @@ import pytest
 
 from demos import gossip, parameter_server
 from demos._lib import push_pull, timing
-from demos._lib.shared_training import Task
+from demos._lib.cases.shared_training import Task
 from emulator.errors import UsageError
 from emulator.run.console import Progress
 

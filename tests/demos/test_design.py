@@ -147,8 +147,10 @@ def test_a_prediction_loads_neither_the_planner_nor_the_reviewer_nor_mpi():
         [sys.executable, "-c", lists + code, B], capture_output=True, text=True, check=True, timeout=60
     )
     loaded = done.stdout.splitlines()
-    assert "emulator.design.pricing" in loaded
-    assert not {"emulator.design.planner", "emulator.design.review", "rich", "mpi4py.MPI"} & set(loaded)
+    assert "emulator.design.prices.pricing" in loaded
+    assert not {"emulator.design.planning.planner", "emulator.design.reviewing.review", "rich", "mpi4py.MPI"} & set(
+        loaded
+    )
 
 
 def test_terms_from_a_benchmark(tmp_path):

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from demos._lib.skeleton import simulated
+from demos._lib.design.skeleton import simulated
 from emulator.costs import waiting
 from emulator.design import parse, predict
-from emulator.design.exchange import Exchange, price
 from emulator.design.model import Flow, facts_and_design, facts_of
-from emulator.design.skeleton import expected, skeleton
-from emulator.design.terms import ways_of
+from emulator.design.prices.exchange import Exchange, price
+from emulator.design.prices.network_terms import ways_of
+from emulator.design.prices.skeleton import expected, skeleton
 from emulator.errors import UsageError
 from emulator.network import load
 from tests.emulator.design.sheets import SECTION

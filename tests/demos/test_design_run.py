@@ -15,14 +15,14 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from demos._lib import design_drill
+from demos._lib.design import drill
 from demos.design import main
 from emulator import costs, design, results
 from emulator.costs import steps
 from emulator.costs.replay import replay
-from emulator.design import bill
 from emulator.design.model import design_of, facts_of
-from emulator.design.skeleton import skeleton, unjudged
+from emulator.design.prices import communication
+from emulator.design.prices.skeleton import skeleton, unjudged
 from emulator.errors import UsageError
 from tests.emulator.design.sheets import SECTION
 
@@ -72,7 +72,7 @@ def test_a_compressed_exchange_has_the_bytes_of_its_price(name: str, changes: tu
     made = [skeleton(sheet, facts_of(sheet), design_of(sheet), most=64, cap=1 << 30) for sheet in (whole, tenth)]
     facts, chosen = facts_of(tenth), design_of(tenth)
     for full, one in zip(made[0].exchanges, made[1].exchanges, strict=True):
-        assert one.up == pytest.approx(bill.volume(chosen, one.flow, facts.parts[one.flow.of]), rel=1e-3)
+        assert one.up == pytest.approx(communication.volume(chosen, one.flow, facts.parts[one.flow.of]), rel=1e-3)
         assert one.up == pytest.approx(0.1 * full.up, rel=1e-3)
         if one.touched:
             assert (one.touched, full.touched) == (400, 4000)
@@ -96,7 +96,7 @@ def test_a_term_that_the_cut_hides_is_named_with_what_runs_it_whole() -> None:
 def test_what_has_no_drill_is_refused_by_name() -> None:
     chosen = replace(design_of(design.load(CASES / "example_a.toml")), policy="reexecute")
     with pytest.raises(UsageError, match="legal are ring: shrink"):
-        design_drill.pattern_of(chosen)
+        drill.pattern_of(chosen)
 
 
 def test_a_prediction_is_run_and_appears_in_the_receipts(tmp_path: Path) -> None:

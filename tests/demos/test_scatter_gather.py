@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from demos._lib import corpus
+from demos._lib.cases import corpus
 from tests.demos.launched import refuse_simulated, run_demo, simulate_demo
 
 

@@ -5,7 +5,6 @@ import sys
 
 import numpy as np
 import pytest
-from sklearn import datasets as of_the_library
 
 from emulator import datasets
 from emulator.errors import UsageError
@@ -13,6 +12,8 @@ from emulator.errors import UsageError
 
 @pytest.mark.parametrize("name", ["digits", "breast_cancer"])
 def test_rows_are_those_that_the_library_gives(name: str) -> None:
+    from sklearn import datasets as of_the_library  # takes 3 s, and each worker collects this file
+
     rows, given = getattr(datasets, name)(), getattr(of_the_library, f"load_{name}")()
     assert np.array_equal(rows[:, :-1], given.data)
     assert np.array_equal(rows[:, -1], given.target)

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emulator import units
-from emulator.design import words
+from emulator.design.sheets import descriptions
 from emulator.errors import UsageError
 
 
@@ -24,7 +24,7 @@ def test_a_formatted_rate_parses_back(rate):
 
 @given(st.floats(0, 2**61))
 def test_a_size_in_words_parses_back(size):
-    assert units.parse_size(words.size(round(size))) == pytest.approx(size, rel=5.1e-2, abs=0.5)
+    assert units.parse_size(descriptions.size(round(size))) == pytest.approx(size, rel=5.1e-2, abs=0.5)
 
 
 SIZES = {

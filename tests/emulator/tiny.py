@@ -8,8 +8,8 @@ mpirun.prepare()
 
 from emulator.errors import CheckFailed, UsageError  # noqa: E402
 from emulator.measure.repetitions import Job, Stop, measure  # noqa: E402
+from emulator.run.demo_run import Run  # noqa: E402
 from emulator.run.options import demo  # noqa: E402
-from emulator.run.session import Run  # noqa: E402
 
 WAYS = ["well", "all refuse", "one refuses", "one crashes", "check fails", "interrupt", "talk"]
 

@@ -1,25 +1,28 @@
-"""A job whose ranks are threads of this process that take turns in virtual time, with MPI's fault tolerance modelled.
+"""A job whose ranks are greenlets that take turns in virtual time, with MPI's fault tolerance modelled.
 
-Exactly one thread runs at a time. Time passes only when all threads sleep: it jumps to the earliest end of a sleep, so
+Exactly one rank runs at a time. Time passes only when all ranks sleep: it jumps to the earliest end of a sleep, so
 that every run is the same. A killed rank ends at the instant of its kill, a stopped one does not run until it is woken.
 """
 
 from __future__ import annotations
 
 import signal
-import threading
+from collections import defaultdict
 from collections.abc import Callable
-from functools import reduce
+from functools import cached_property, partial, reduce
 from operator import and_
 from types import SimpleNamespace
 
+from greenlet import getcurrent, greenlet
 from mpi4py import MPI
 
 from emulator.carrier import Carrier
 from faults.platform import Clock, Executioner, Platform
+from tests.simulated import limited
 
 LOOK_S = 2e-4  # virtual time between two looks at what is waited for
 PID = 1000  # of rank 0
+NEVER = (float("inf"), 0)
 
 
 class Killed(BaseException):
@@ -27,18 +30,17 @@ class Killed(BaseException):
 
 
 class Scheduler(Clock, Executioner):
-    """Virtual time, and the fate of each thread: clock and executioner in one."""
+    """Virtual time, and the fate of each rank: clock and executioner in one."""
 
     def __init__(self) -> None:
         self.t, self.clock = 50.0, self
-        self.turns: dict[int, threading.Semaphore] = {}
-        self.wakes: dict[int, float] = {}  # when each thread goes on, by process id
+        self.running, self.loop = 0, getcurrent()  # process id of the rank whose turn it is; who gives the turns
+        self.wakes: dict[int, float] = {}  # when each rank goes on, by process id
         self.ended: set[int] = set()
         self.killed: dict[int, float] = {}  # when
         self.stopped: set[int] = set()
         self.due: list[tuple[float, int, int]] = []  # signals: instant, process, number
         self.struck: list[tuple[float, int, int]] = []
-        self.mine = threading.local()
 
     # -- clock
     def now(self) -> float:
@@ -50,38 +52,22 @@ class Scheduler(Clock, Executioner):
         self.sleep(LOOK_S)
 
     def sleep(self, seconds: float) -> None:
-        self.wakes[self.own_id()] = self.t + seconds
-        self._pass_on()
-        self.turns[self.own_id()].acquire()
-        if self.own_id() in self.ended:
+        self.wakes[self.running] = self.t + seconds
+        self.loop.switch()
+        if self.running in self.ended:
             raise Killed
-
-    def _pass_on(self) -> None:
-        """Choose the thread that runs next; let the signals happen that are due before."""
-        while self.wakes:
-            runnable = {pid: at for pid, at in self.wakes.items() if pid not in self.stopped}
-            nearest = min(runnable.values(), default=float("inf"))
-            signals = sorted(one for one in self.due if one[0] <= nearest)
-            if not signals:
-                if runnable:
-                    chosen = min(runnable, key=lambda pid: (runnable[pid], pid))
-                    self.t = max(self.t, self.wakes.pop(chosen))
-                    self.turns[chosen].release()
-                return
-            self.due.remove(signals[0])
-            self._deliver(*signals[0])
 
     # -- executioner
     def own_id(self) -> int:
-        return self.mine.pid
+        return self.running
 
     def strike(self, number: signal.Signals, at: float = 0.0) -> None:
-        self.due.append((max(at, self.t), self.own_id(), number))
+        self.due.append((max(at, self.t), self.running, number))
         if at <= self.t:
             self.sleep(0.0)
 
     def heed(self, number: signal.Signals) -> Callable[[], bool]:
-        mine = self.own_id()
+        mine = self.running
         return lambda: any((pid, struck) == (mine, number) for _, pid, struck in self.struck)
 
     def send(self, process: int, number: int = signal.SIGKILL) -> bool:
@@ -108,36 +94,43 @@ class Scheduler(Clock, Executioner):
         else:
             self.stopped.discard(process)
 
-    # -- threads
+    # -- turns
     def run(self, *bodies: Callable[[], None]) -> None:
-        """Run the bodies, each as the process ``PID + its number``, until all have ended."""
+        """Run the bodies, each as the process ``PID + its number``, until all have ended; raise the first error."""
+        self.loop = getcurrent()
         errors: list[BaseException] = []
-
-        def live(pid: int, body: Callable[[], None]) -> None:
-            self.mine.pid = pid
-            try:
-                self.turns[pid].acquire()
-                body()
-            except Killed:
-                pass
-            except BaseException as error:
-                errors.append(error)
-            self.ended.add(pid)
-            self._pass_on()
-
-        threads = [
-            threading.Thread(target=live, args=(PID + number, body), daemon=True) for number, body in enumerate(bodies)
-        ]
-        self.turns = {PID + number: threading.Semaphore(0) for number in range(len(bodies))}
-        self.wakes = {PID + number: self.t for number in range(len(bodies))}
-        for thread in threads:
-            thread.start()
-        self._pass_on()
-        for thread in threads:
-            thread.join(20)
-            assert not thread.is_alive(), f"hangs at {self.t}"
+        ranks = {PID + number: greenlet(partial(self._live, body, errors)) for number, body in enumerate(bodies)}
+        self.wakes = dict.fromkeys(ranks, self.t)
+        with limited():
+            while (chosen := self._next()) is not None:
+                self.running = chosen
+                ranks[chosen].switch()
+        assert all(rank.dead for rank in ranks.values()), f"hangs at {self.t}"
         if errors:
             raise errors[0]
+
+    def _live(self, body: Callable[[], None], errors: list[BaseException]) -> None:
+        try:
+            body()
+        except Killed:
+            pass
+        except BaseException as error:
+            errors.append(error)
+        self.ended.add(self.running)
+
+    def _next(self) -> int | None:
+        """Choose the rank that runs next; let the signals happen that are due before."""
+        while True:
+            at, chosen = min(((at, pid) for pid, at in self.wakes.items() if pid not in self.stopped), default=NEVER)
+            signals = [one for one in self.due if one[0] <= at]
+            if signals:
+                self.due.remove(min(signals))
+                self._deliver(*min(signals))
+            elif chosen:
+                self.t = max(self.t, self.wakes.pop(chosen))
+                return chosen
+            else:
+                return None
 
 
 class Group:
@@ -155,7 +148,7 @@ class Shared:
     """What all ranks know of one communicator."""
 
     def __init__(self) -> None:
-        self.messages: dict[tuple[int, int, int], list[bytes]] = {}
+        self.messages: defaultdict[tuple[int, int, int], list[bytes]] = defaultdict(list)
         self.revoked = False
         self.agreements: list[dict[int, int]] = []
         self.acknowledged: list[dict[int, frozenset[int]]] = []
@@ -170,8 +163,11 @@ class Comm:
 
     def __init__(self, job: Job, rank: int, number: int = 0) -> None:
         self.job, self.rank, self.shared = job, rank, job.shared(number)
-        self.carrier = TimedCarrier(self)
         self._dups, self._agreed, self._known = 0, 0, frozenset[int]()
+
+    @cached_property
+    def carrier(self) -> TimedCarrier:
+        return TimedCarrier(self)
 
     def Set_errhandler(self, handler: object) -> None:
         pass
@@ -227,10 +223,10 @@ class Comm:
 
     def Send(self, buffer, dest: int, tag: int = 0) -> None:
         self._check(dest)
-        self.shared.messages.setdefault((self.rank, dest, tag), []).append(buffer.tobytes())
+        self.shared.messages[self.rank, dest, tag].append(buffer.tobytes())
 
     def Recv(self, buffer, source: int, tag: int = 0, status: object = None) -> None:
-        box = self.shared.messages.setdefault((source, self.rank, tag), [])
+        box = self.shared.messages[source, self.rank, tag]
         while not box:
             self._check(source)
             self.job.scheduler.sleep(LOOK_S)
@@ -251,12 +247,14 @@ class Job:
         self._news: dict[tuple[Shared, int], bool] = {}
 
     def shared(self, number: int) -> Shared:
-        return self._shared.setdefault(number, Shared())
+        if number not in self._shared:
+            self._shared[number] = Shared()
+        return self._shared[number]
 
     def dead(self) -> set[int]:
         """Ranks whose death is known: it becomes so after the instant of the death."""
-        now, killed = self.scheduler.t, self.scheduler.killed
-        return {rank for rank in range(self.size) if killed.get(PID + rank, now) < now}
+        now = self.scheduler.t
+        return {pid - PID for pid, at in self.scheduler.killed.items() if at < now}
 
     def news(self, shared: Shared, number: int) -> bool:
         """Whether a death was news to an agreement: the first rank that knows its outcome settles it for all."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from emulator.results.files import replacing
-from emulator.trace.diagram.chosen import KINDS, data
+from emulator.trace.diagram.window import KINDS, data
 from emulator.units import format_time
 
 __all__ = ["PAGE", "SCRIPT", "STYLE", "data", "fragment", "write"]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from demos._lib import char_model as model
+from demos._lib.cases import char_model as model
 from demos.cases import agentic
 from tests.demos.launched import refuse_simulated
 

@@ -8,9 +8,9 @@ import pytest
 from click.testing import CliRunner
 
 from demos import design
-from demos._lib import design_drill
+from demos._lib.design import drill
 from emulator.design.model import design_of
-from emulator.design.sheet import load
+from emulator.design.sheets.sheet import load
 from faults.patterns import catalogue
 from tests.demos.cases.test_chapters import check_drill
 
@@ -19,7 +19,7 @@ CASES = Path(__file__).parents[3] / "demos" / "cases"
 
 def test_a_policy_that_the_program_does_not_have_is_drilled_by_its_pattern() -> None:
     sheet = load(CASES / "rag.toml", ("fault_tolerance.policy=reexecute",))
-    name, why = design_drill.drilled_program(sheet, "rag.toml", design_of(sheet))
+    name, why = drill.drilled_program(sheet, "rag.toml", design_of(sheet))
     assert name is None
     assert "recovers by replicate, not by reexecute" in why
     assert "rag" not in catalogue.CATALOGUE

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from demos._lib import hospitals
-from demos._lib.hospital_rounds import Plan, admit, by_gossip, by_server, one_process
+from demos._lib.cases import hospitals
+from demos._lib.cases.hospital_rounds import Plan, admit, by_gossip, by_server, one_process
 from emulator.errors import UsageError
 from tests.ranks import on_ranks
 from tests.simulated import on_simulated_ranks

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from demos._lib import case, case_terms
+from demos._lib.cases import case, terms
 from demos.cases import federated
 from emulator import design, network
 from emulator.errors import UsageError
@@ -42,7 +42,7 @@ def test_a_program_that_is_no_case_is_refused_with_file_field_and_value(
 
 
 def test_a_plan_keeps_the_program(tmp_path: Path) -> None:
-    from emulator.design.writing import sheet_text
+    from emulator.design.sheets.writer import sheet_text
 
     text = (CASES / "rag.toml").read_text()
     found = design.plan(design.sheet.parse(text))
@@ -66,7 +66,7 @@ def test_a_cut_design_computes_as_long_on_each_node() -> None:
 def test_a_network_loses_its_bandwidth_and_then_its_latency(name: str) -> None:
     whole = network.load(str(NETWORKS / name) if name.endswith(".toml") else name).sized(8)
     for latency in (True, False):
-        bare = case_terms.without(whole, latency)
+        bare = terms.without(whole, latency)
         for other in (1, 4, 7):
             path = bare.between(0, other)
             assert (path.alpha, path.beta) == (whole.between(0, other).alpha if latency else 0.0, 0.0)
@@ -77,7 +77,7 @@ def test_a_network_loses_its_bandwidth_and_then_its_latency(name: str) -> None:
 @pytest.mark.parametrize("name", ["home", "volunteers"])
 def test_a_steady_network_keeps_all_but_jitter_and_loss(name: str) -> None:
     whole = network.load(name).sized(4)
-    found = case_terms.steady(whole)
+    found = terms.steady(whole)
     assert found is not None
     assert (found.plan.jitter, found.plan.loss) == (None, None)
     assert (found.plan.hosts, found.plan.alpha, found.plan.beta) == (
@@ -85,7 +85,7 @@ def test_a_steady_network_keeps_all_but_jitter_and_loss(name: str) -> None:
         whole.plan.alpha,
         whole.plan.beta,
     )
-    assert case_terms.steady(network.load("10gbe").sized(4)) is None
+    assert terms.steady(network.load("10gbe").sized(4)) is None
 
 
 @pytest.mark.parametrize(("net", "priced"), [("home", "home"), (None, "shm")])

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from demos._lib import corpus, retrieval, search_service
-from demos._lib.retrieval import Index, Passage
-from demos._lib.search_service import Places
+from demos._lib.cases import corpus, retrieval, search_service
+from demos._lib.cases.retrieval import Index, Passage
+from demos._lib.cases.search_service import Places
 from demos.cases import rag
 from emulator.errors import UsageError
 from tests.demos.launched import refuse_simulated, simulate_demo

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from demos._lib import click_training, clicks
-from demos._lib.click_training import BATCH, DENSE_RATE, RATE, SERVERS, Learner, Training
+from demos._lib.cases import click_training, clicks
+from demos._lib.cases.click_training import BATCH, DENSE_RATE, RATE, SERVERS, Learner, Training
 from demos.cases import recommendation
 from faults.checkpoint.store import Store
 from faults.drill.training import digest

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from demos._lib import searching
-from demos._lib.searching import CELLS, Agent, World
+from demos._lib.cases import swarm_agents
+from demos._lib.cases.swarm_agents import CELLS, Agent, World
 from emulator import results
 from emulator.errors import UsageError
 from tests.demos.launched import simulate_demo
@@ -22,7 +22,7 @@ def test_every_agent_s_map_is_that_of_one_process(comm: Any, reach: float) -> No
 
     world = World(5, 3, reach, apart=range(10, 18), empty={4: 20})
     log = search(comm, AirOfMortals(comm, None), world, 0.0, range(30), 24)
-    mass, visits = searching.one_process(world, 30, 24, LATE)
+    mass, visits = swarm_agents.one_process(world, 30, 24, LATE)
     assert np.allclose(log.mass, mass[comm.Get_rank()], rtol=0, atol=1e-9)
     assert all(visits[step, cells].all() for step, cells in enumerate(log.visits[:24]))
     assert (log.known[-1] is None) == (comm.Get_rank() == 4)
@@ -37,7 +37,7 @@ def test_agents_of_any_number_go_to_their_half_s_edge_while_they_are_apart(agent
         for step in range(1, 15):
             agent.move(step)
         x = float(agent.position[0])
-        assert x < searching.EDGE if rank < agents // 2 else x > searching.SIDE - searching.EDGE
+        assert x < swarm_agents.EDGE if rank < agents // 2 else x > swarm_agents.SIDE - swarm_agents.EDGE
 
 
 def test_more_agents_than_cells_are_refused() -> None:
@@ -47,7 +47,7 @@ def test_more_agents_than_cells_are_refused() -> None:
 
 @on_simulated_ranks(5, net="home", model=["asynchronous", "synchronous"])
 def test_a_step_waits_for_nobody_unless_it_is_synchronous(comm: Any, model: str) -> None:
-    from demos._lib import case
+    from demos._lib.cases import case
     from demos.cases import swarm
 
     sheet = swarm.scaled(case.sheet_beside(swarm.__file__), 5)
@@ -68,16 +68,16 @@ def test_agents_divide_all_cells_and_leave_none_to_the_silent() -> None:
     agents = [Agent(world, rank) for rank in range(5)]
     for agent in agents:
         agent.heard[:5] = 20
-    parts = [agent.part(20 + searching.STALE) for agent in agents]
+    parts = [agent.part(20 + swarm_agents.STALE) for agent in agents]
     assert sorted(np.concatenate(parts).tolist()) == list(range(CELLS))
     agents[0].heard[5] = 20
-    assert agents[0].known(20 + searching.STALE) == [0, 1, 2, 3, 4, 5]
-    assert agents[0].known(21 + searching.STALE) == [0]
+    assert agents[0].known(20 + swarm_agents.STALE) == [0, 1, 2, 3, 4, 5]
+    assert agents[0].known(21 + swarm_agents.STALE) == [0]
 
 
 def test_what_is_measured_is_conserved_by_those_who_live() -> None:
     world = World(4, 1, reach=60.0)
-    mass, visits = searching.one_process(world, 20, 15, 2)
+    mass, visits = swarm_agents.one_process(world, 20, 15, 2)
     assert mass[:, -1].sum() == pytest.approx(4.0, rel=1e-12)
     counts = mass[:, CELLS : 2 * CELLS].sum(axis=0)
     assert np.allclose(counts, np.round(counts), atol=1e-9)
@@ -85,8 +85,8 @@ def test_what_is_measured_is_conserved_by_those_who_live() -> None:
 
 
 def test_maps_agree_and_come_close_to_the_heights_only_within_range() -> None:
-    far, near = (searching.one_process(World(6, 2, reach), 60, 40, 1)[0] for reach in (5.0, 60.0))
-    apart = [np.ptp([searching.heights(mass) for mass in of], axis=0) for of in (far, near)]
+    far, near = (swarm_agents.one_process(World(6, 2, reach), 60, 40, 1)[0] for reach in (5.0, 60.0))
+    apart = [np.ptp([swarm_agents.heights(mass) for mass in of], axis=0) for of in (far, near)]
     assert np.isnan(apart[0]).any()  # who hears nobody knows what it has seen itself
     assert np.nanmax(apart[1]) < 0.1
 

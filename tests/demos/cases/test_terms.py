@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from demos._lib import case, case_terms
+from demos._lib.cases import case
+from demos._lib.cases import terms as case_terms
 from emulator import network, sim
-from emulator.design import skeleton as skeletons
+from emulator.design.prices import skeleton as skeletons
 
 REGIONS = str(Path(__file__).parents[3] / "examples" / "networks" / "regions.toml")
 

@@ -7,7 +7,7 @@ import pytest
 
 from emulator import costs
 from emulator.costs.coordinator import Rules, requests, rounds
-from emulator.costs.ways import alike
+from emulator.costs.message_paths import alike
 
 FREE = alike(0.0, 0.0)
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emulator.costs import schedules
+from emulator.costs.message_paths import Station, Way, Ways
 from emulator.costs.replay import Drain, Program, Receive, Reduce, Send, follow, replay
-from emulator.costs.ways import Station, Way, Ways
 
 ALPHA, BETA, GAMMA, SIZE = 1.0, 0.01, 0.001, 100  # a message arrives after 1 s, is taken in for 1 s, is added in 0.1 s
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from emulator.costs import timeline
-from emulator.costs.rounds import Sends
+from emulator.costs.gossip import Sends
 
 ALPHA, BETA, SIZE = 1.0, 0.01, 100  # a message takes 1 s to arrive and 1 s to be taken in
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import emulator
+from emulator.costs.message_paths import alike
 from emulator.costs.services import Call, loose
-from emulator.costs.ways import alike
 from emulator.network.files import parse
 from primitives.parameter_server import Add, Consistency, ParameterServer, Table, Worker
 from tests.simulated import on_simulated_ranks

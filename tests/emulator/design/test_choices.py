@@ -1,6 +1,6 @@
 """What a sheet may name is known wherever it is run or drilled."""
 
-from demos._lib import skeleton
+from demos._lib.design import skeleton
 from emulator.design.choices import HURRIES, PATTERNS, POLICIES
 from faults import policies
 

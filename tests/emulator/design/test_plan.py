@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from emulator.design import check, parse, plan, pricing
-from emulator.design.menu import Menu, grid, policies
+from emulator.design import check, parse, plan
 from emulator.design.model import design_of, facts_of
-from emulator.design.planner import EQUAL, simplicity
-from emulator.design.words import slots
-from emulator.design.writing import facts_text, sheet_text
+from emulator.design.planning.legal_designs import Menu, grid, policies
+from emulator.design.planning.planner import EQUAL, simplicity
+from emulator.design.prices import pricing
+from emulator.design.sheets.descriptions import slots
+from emulator.design.sheets.writer import facts_text, sheet_text
 from emulator.errors import UsageError
 from tests.emulator.design.sheets import CASES, sheet
 

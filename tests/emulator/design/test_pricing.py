@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emulator.costs import waiting
-from emulator.design import balance, bill, failures, parse, predict, pricing
+from emulator.design import parse, predict
 from emulator.design.model import Design, Facts, Flow, design_of, facts_of
-from emulator.design.terms import Shared
+from emulator.design.prices import balance, communication, failures, pricing
+from emulator.design.prices.network_terms import Shared
 from tests.emulator.design.sheets import SECTION, sheet
 
 GOLDEN = Path(__file__).parents[2] / "data" / "speedup_golden.csv"
@@ -49,7 +50,7 @@ def test_example_b_moves_rows_instead_of_the_table():
     clicks = sheet()
     dense = design_of(clicks)
     table = clicks.parts["table"]
-    assert bill.volume(dense, dense.flows[1], table) == 4000 * (512 + 8)
+    assert communication.volume(dense, dense.flows[1], table) == 4000 * (512 + 8)
     replica = predict(sheet("communication.table.pattern=all-reduce", "communication.table.servers=0"))
     assert replica.at(16)["sent"] > 10 * predict(clicks).at(16)["sent"]
 
@@ -58,7 +59,7 @@ def test_a_sharded_table_by_hand():
     """4 servers, 16 workers, 2.08 MB each: 2 alpha + (16 + 4)/4 n beta."""
     clicks = sheet()
     known, design = facts_of(clicks), design_of(clicks)
-    price = bill.flow_price(known, design, design.flows[1], np.array([16]))
+    price = communication.flow_price(known, design, design.flows[1], np.array([16]))
     assert price.latency[0] == pytest.approx(2 * known.alpha)
     assert price.bandwidth[0] == pytest.approx(5 * 2_080_000 * known.beta)
     priced = predict(clicks)

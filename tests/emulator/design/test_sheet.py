@@ -9,7 +9,7 @@ from typing import get_args
 import pytest
 
 from emulator.design import Sheet, load, parse, plan, predict, tolerance
-from emulator.design.fields import Slot
+from emulator.design.sheets.fields import Slot
 from emulator.errors import UsageError
 from emulator.network.fields import Section
 from tests.emulator.design.sheets import SECTION, sheet

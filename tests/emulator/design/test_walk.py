@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from demos._lib.design_report import prediction
-from demos._lib.skeleton import simulated
-from emulator.design import check, load, plan, predict, pricing
+from demos._lib.design.report import prediction
+from demos._lib.design.skeleton import simulated
+from emulator.design import check, load, plan, predict
 from emulator.design.model import facts_and_design
-from emulator.design.sheet import Sheet
-from emulator.design.skeleton import skeleton
-from emulator.design.writing import sheet_text
+from emulator.design.prices import pricing
+from emulator.design.prices.skeleton import skeleton
+from emulator.design.sheets.sheet import Sheet
+from emulator.design.sheets.writer import sheet_text
 
 EU = """
 [link]

@@ -12,7 +12,7 @@ from emulator.core import wall_clock
 from emulator.core.instruments import NO_PEER
 from emulator.report import terminal
 from emulator.run import stall
-from emulator.trace import bare
+from emulator.trace import traced_mpi
 from emulator.wire import waiting
 from emulator.wire.wait_board import COLLECTIVE, Waiter
 from tests.ranks import on_ranks
@@ -74,7 +74,7 @@ def test_a_wait_that_lasts_is_told_and_ends(comm, over: str, call: str) -> None:
         patch.setattr(module, name, 0.05)
     folder = Path(control.bcast(tempfile.mkdtemp() if comm.rank == 0 else None))
     console = _Console(folder)
-    used = emulator.emulate(comm, over) if over != "mpi" else bare.traced(comm.Dup())
+    used = emulator.emulate(comm, over) if over != "mpi" else traced_mpi.traced(comm.Dup())
     watch = stall.StallWatch(used, control, console if comm.rank == 0 else None)
     box = np.zeros(3)
     if comm.rank == 1:

@@ -15,8 +15,9 @@ import pytest
 from mpi4py import MPI
 
 from emulator.network import load
-from emulator.sim import DeadlockError, blocking
-from emulator.sim.program import RankFailed, run_program
+from emulator.sim import DeadlockError
+from emulator.sim.programs import blocking
+from emulator.sim.programs.program import RankFailed, run_program
 
 
 def simulate(folder: Path, text: str, *arguments: str, ranks: int = 4, seed: int = 0, compute: str = "none") -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 from mpi4py import MPI
 
 from emulator import carrier
-from emulator.trace import activity, bare, loading, perfetto, tracing
+from emulator.trace import activity, loading, perfetto, traced_mpi, tracing
 from emulator.trace.critical_path import TRANSFER, by_kind, critical_path
 from emulator.trace.loading import Trace
 from primitives.collectives.all_reduce import all_reduce
@@ -22,7 +22,7 @@ from tests.ranks import on_ranks
 def _recorded(comm: Any, program: Any) -> Trace | None:
     """Run a program on a traced communicator; gives the trace on rank 0."""
     folder = Path(comm.bcast(tempfile.mkdtemp() if comm.rank == 0 else None))
-    traced = bare.traced(comm.Dup())
+    traced = traced_mpi.traced(comm.Dup())
     recorder = tracing.begin(traced, folder, clock="wall")
     program(traced)
     tracing.end(traced, recorder)
@@ -121,13 +121,13 @@ def test_the_path_goes_to_the_rank_that_computed(comm: Any) -> None:
 
 @on_ranks(3)
 def test_a_traced_communicator_is_mpi_s_to_its_carrier(comm: Any) -> None:
-    traced = bare.traced(comm.Dup())
+    traced = traced_mpi.traced(comm.Dup())
     own = carrier.of(traced)
     assert own is carrier.of(traced)
     assert not own.timed
     assert own.fidelity() is None
     copy = traced.Dup()
-    assert type(copy) is bare.TracedComm
+    assert type(copy) is traced_mpi.TracedComm
     assert carrier.of(copy).instruments is own.instruments
     copy.Free()
     traced.Free()

@@ -15,7 +15,7 @@ from emulator.report.model import Series
 from emulator.report.views import campaigns, common
 from emulator.trace import perfetto
 from faults.__main__ import main
-from faults.campaigns import random_trials, soak
+from faults.campaigns import random_drills, soak
 from faults.campaigns.soak import Tally
 from faults.drill.request import Request
 from faults.patterns import work
@@ -36,8 +36,8 @@ needs_ulfm = pytest.mark.skipif(not mpirun.find_mpi().ulfm, reason="needs an MPI
 )  # fmt: skip
 def test_a_trial_is_drawn_from_its_numbers_and_can_be_meant(seed: int, number: int, ranks: int, job, ballast) -> None:
     base = Request(ranks=ranks, seed=seed, options={"ballast": ballast})
-    trial = random_trials.draw(base, number, [job])
-    assert trial == random_trials.draw(base, number, [job])
+    trial = random_drills.draw(base, number, [job])
+    assert trial == random_drills.draw(base, number, [job])
     events = trial.request.spec().events  # refuses contradictions, and the death of whom the policy cannot do without
     assert len(events) == len(trial.request.faults)
     if job[1] not in ("respawn", "restart"):
@@ -47,13 +47,13 @@ def test_a_trial_is_drawn_from_its_numbers_and_can_be_meant(seed: int, number: i
 
 
 def test_what_is_usual_is_a_ring_that_shrinks_or_calls_a_spare() -> None:
-    assert random_trials.jobs([], [], MOST) == random_trials.USUAL
-    assert random_trials.jobs(["ring"], [], MOST) == random_trials.USUAL
-    assert random_trials.jobs(["gossip", "parameter-server"], [], MOST) == (
+    assert random_drills.jobs([], [], MOST) == random_drills.USUAL
+    assert random_drills.jobs(["ring"], [], MOST) == random_drills.USUAL
+    assert random_drills.jobs(["gossip", "parameter-server"], [], MOST) == (
         ("gossip", "continue"), ("parameter-server", "continue"), ("parameter-server", "replicate"),
     )  # fmt: skip
-    assert random_trials.jobs([], ["respawn", "restart"], MOST) == (("ring", "respawn"), ("ring", "restart"))
-    assert random_trials.jobs(["ring", "gossip"], ["continue"], MOST) == (("gossip", "continue"),)
+    assert random_drills.jobs([], ["respawn", "restart"], MOST) == (("ring", "respawn"), ("ring", "restart"))
+    assert random_drills.jobs(["ring", "gossip"], ["continue"], MOST) == (("gossip", "continue"),)
 
 
 @pytest.mark.parametrize(
@@ -67,21 +67,21 @@ def test_what_is_usual_is_a_ring_that_shrinks_or_calls_a_spare() -> None:
 )
 def test_what_cannot_be_soaked_is_refused(patterns, policies, most_ranks: int, said: str) -> None:
     with pytest.raises(UsageError, match=said):
-        random_trials.jobs(patterns, policies, Request(ranks=most_ranks))
+        random_drills.jobs(patterns, policies, Request(ranks=most_ranks))
 
 
 def test_trials_over_a_network_are_the_same_but_for_it() -> None:
-    bare, over = (random_trials.draw(Request(ranks=16, seed=7, net=net), 3) for net in (None, "1gbe"))
+    bare, over = (random_drills.draw(Request(ranks=16, seed=7, net=net), 3) for net in (None, "1gbe"))
     assert (over.request.faults, over.request.net) == (bare.request.faults, "1gbe")
     assert over.text == f"{bare.text}, over 1gbe"
     for net, policies in (("nowhere", []), ("1gbe", ["respawn"])):
         with pytest.raises(UsageError, match=r"no network 'nowhere'|cannot be spawned into an emulated network"):
-            random_trials.jobs([], policies, Request(ranks=16, net=net))
+            random_drills.jobs([], policies, Request(ranks=16, net=net))
 
 
 def test_with_ballast_ranks_die_in_steps_that_carry_it() -> None:
     base = Request(ranks=16, seed=7, options={"ballast": LONG})
-    found = [random_trials.draw(base, number, [job]) for number in range(5) for job in ALL]
+    found = [random_drills.draw(base, number, [job]) for number in range(5) for job in ALL]
     for trial in found:
         job = trial.request.spec()
         assert job.options["ballast"] == LONG
@@ -138,7 +138,7 @@ def test_a_traced_soak_shows_its_slowest_recovery_and_keeps_every_trace(tmp_path
 
 
 @needs_ulfm
-@pytest.mark.parametrize("job", [job for job in ALL if job not in random_trials.USUAL], ids=" by ".join)
+@pytest.mark.parametrize("job", [job for job in ALL if job not in random_drills.USUAL], ids=" by ".join)
 def test_every_other_policy_bears_random_kills(tmp_path, job) -> None:
     """On real ranks those that start processes; each other one loses ranks of a real job in `tests.faults.patterns`."""
     base = Request(ranks=6, seed=3, options={"ballast": LONG}, simulate=job[1] not in ("respawn", "rejoin"))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from faults.agree import survivor_group
-from faults.campaigns import random_trials
+from faults.campaigns import random_drills
 from faults.drill import job_spec, timeline
 from faults.drill.checks import Evaluation, evaluate
 from faults.drill.job_spec import JobSpec
@@ -199,7 +199,7 @@ def test_a_rank_that_has_not_left_in_its_time_of_grace_is_killed(tmp_path, monke
 @pytest.mark.parametrize("number", range(40))
 def test_a_trial_of_the_soak(tmp_path, monkeypatch, number: int) -> None:
     """Some 350 random kills in jobs of up to 16 ranks; `tests.faults.campaigns.test_soak` has real ones."""
-    trial = random_trials.draw(Request(ranks=16, seed=20), number)
+    trial = random_drills.draw(Request(ranks=16, seed=20), number)
     job, finished, evaluation = drill(tmp_path, monkeypatch, trial.request)
     assert evaluation.recovered, f"{evaluation.phase}: {evaluation.reason}"
     assert all(fault["fired"] for fault in evaluation.fired)

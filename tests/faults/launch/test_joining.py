@@ -14,7 +14,7 @@ from mpi4py import MPI
 
 from faults.inject.drill_context import DrillContext
 from faults.platform import LOCAL
-from faults.recover import newcomer_start, spawning
+from faults.recover.replacements import admission, new_process
 from tests.faults.launch.test_own_program import finish, needs_ulfm
 
 ROOT = Path(__file__).parents[3]
@@ -36,7 +36,7 @@ def test_a_new_process_whose_starter_has_died_ends_without_a_word() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     address = f"{os.uname().nodename}:{port}:password"
-    command = [sys.executable, "-I", "-S", newcomer_start.__file__, address, "false"]
+    command = [sys.executable, "-I", "-S", new_process.__file__, address, "false"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
@@ -46,9 +46,9 @@ def test_a_new_process_ends_without_a_word_if_a_rank_dies_before_it_has_its_plac
     monkeypatch, capsys, connection: str, struck: list[signal.Signals]
 ) -> None:
     ended: list[signal.Signals] = []
-    monkeypatch.setattr(spawning, "_MINE", connection)
+    monkeypatch.setattr(admission, "_MINE", connection)
     monkeypatch.setattr(LOCAL.executioner, "strike", ended.append)
-    with pytest.raises(MPI.Exception), spawning.joining(DrillContext()):
+    with pytest.raises(MPI.Exception), admission.joining(DrillContext()):
         raise MPI.Exception(MPI.ERR_OTHER)
     assert ended == struck
     assert capsys.readouterr() == ("", "")

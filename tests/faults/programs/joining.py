@@ -28,7 +28,8 @@ import numpy as np  # noqa: E402 - a process may die before it has MPI
 from mpi4py import MPI  # noqa: E402
 
 import faults  # noqa: E402
-from faults.recover import job_processes, spawning  # noqa: E402
+from faults.recover import job_processes  # noqa: E402
+from faults.recover.replacements import admission  # noqa: E402
 
 reach("mpi")
 
@@ -44,9 +45,9 @@ def before(holder: object, call: str, name: str) -> None:
     setattr(holder, call, reached)
 
 
-before(spawning.Starter, "called", "loop")
-before(spawning, "_greeted", "connect")
-before(spawning, "receive_placement", "placed")
+before(admission.Starter, "called", "loop")
+before(admission, "_greeted", "connect")
+before(admission, "receive_placement", "placed")
 before(job_processes.JobProcesses, "_look", "restore")
 
 state = {"sum": np.zeros(1)}

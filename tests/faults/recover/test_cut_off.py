@@ -15,12 +15,13 @@ from mpi4py import MPI
 from emulator import sim
 from emulator.errors import UsageError
 from emulator.network import load
-from emulator.sim.failures import Failures
+from emulator.sim.ulfm.failures import Failures
 from faults.inject.drill_context import DrillContext
 from faults.platform import Platform
 from faults.record.journal import Journal
-from faults.recover import program_failure, recovering
-from faults.recover.cut_off import check_quorum
+from faults.recover import recovering
+from faults.recover.user_loop import program_failure
+from faults.recover.user_loop.cut_off import check_quorum
 from faults.simulate.costs import JobCosts
 from faults.simulate.platform import SimulatedClock, SimulatedExecutioner
 

@@ -11,8 +11,9 @@ from faults import policies
 from faults.agree import survivor_group
 from faults.agree.survivor_group import Decision
 from faults.inject.drill_context import DrillContext
-from faults.recover import job_processes, spawning
-from faults.recover.filling import Filling
+from faults.recover import job_processes
+from faults.recover.replacements import admission
+from faults.recover.replacements.filling import Filling
 
 
 class Lane:
@@ -41,7 +42,7 @@ def test_a_newcomer_that_dies_before_its_welcome_is_found_when_it_gets_the_state
     survivors = SimpleNamespace(Get_group=lambda: None, Get_rank=lambda: 1, Get_size=lambda: 2)
     everyone = SimpleNamespace(Get_size=lambda: 3)
     monkeypatch.setattr(survivor_group, "shrink", lambda base: survivors)
-    monkeypatch.setattr(spawning, "let_in", lambda comm, starter, newcomers, drill: everyone)
+    monkeypatch.setattr(admission, "let_in", lambda comm, starter, newcomers, drill: everyone)
     monkeypatch.setattr(job_processes, "SurvivorGroup", lambda comm, work_comms, **options: fresh)
     mine = job_processes.JobProcesses.__new__(job_processes.JobProcesses)
     mine.group, mine.wanted, mine.fresh, mine._drill = old, {0, 1, 2}, set(), DrillContext()

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from faults.recover.placement import Placement
+from faults.recover.replacements.placement import Placement
 
 
 @st.composite

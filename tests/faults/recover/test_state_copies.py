@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from faults.agree.survivor_group import ANY
-from faults.recover.state_copies import CommitLog, StateCopies
+from faults.recover.state.copies import CommitLog, StateCopies
 
 
 class Listed:

@@ -17,9 +17,10 @@ from faults.agree import survivor_group
 from faults.checkpoint import Store
 from faults.inject.drill_context import DrillContext
 from faults.record.journal import Journal
-from faults.recover import program_failure, recovering
+from faults.recover import recovering
 from faults.recover.restart import Restarting
 from faults.recover.step_loop import Recovering
+from faults.recover.user_loop import program_failure
 from tests.faults.one_process import Comm, Job
 
 RANKS, STEPS = 3, 10

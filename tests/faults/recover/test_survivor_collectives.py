@@ -9,8 +9,8 @@ import pytest
 from mpi4py import MPI
 
 from emulator.errors import UsageError
-from faults.recover.survivor_comm import SurvivorComm
-from faults.recover.tag_ranges import PAIRS, TagRanges
+from faults.recover.survivors.communicator import SurvivorComm
+from faults.recover.survivors.tag_ranges import PAIRS, TagRanges
 from tests.simulated import on_simulated_ranks
 
 

@@ -14,7 +14,7 @@ from emulator.carrier import Carrier, Instrument
 from emulator.launch import mpirun
 from emulator.launch.job import start
 from faults.record.status_board import NO_RANK
-from faults.recover.survivor_comm import SurvivorComm
+from faults.recover.survivors.communicator import SurvivorComm
 
 MEMBERS = [1, 2, 4]  # of a parent of five, of which this process is rank 2
 
@@ -180,7 +180,7 @@ import emulator
 from mpi4py import MPI
 from emulator import carrier
 from faults.agree.survivor_group import SurvivorGroup
-from faults.recover.survivor_comm import SurvivorComm
+from faults.recover.survivors.communicator import SurvivorComm
 from primitives.collectives.tuning import terms_of
 
 DOOMED, TAG = 1, 5

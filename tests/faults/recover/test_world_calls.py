@@ -13,7 +13,8 @@ import pytest
 from mpi4py import MPI
 
 from emulator.errors import UsageError
-from faults.recover import other_comms, program_failure, world_calls
+from faults.recover.survivors import revoked_comms
+from faults.recover.user_loop import program_failure, refused_calls
 from tests.ranks import on_ranks
 
 RANKS = 4
@@ -36,7 +37,7 @@ def refused(said: str, call: Any, *arguments: Any, **named: Any) -> None:
 
 @on_ranks(RANKS)
 def test_windows_of_several_ranks_are_refused_and_their_memory_is_not(comm: MPI.Intracomm) -> None:
-    world_calls.refuse_what_hangs()
+    refused_calls.refuse_what_hangs()
     shared = MPI.Win.Allocate_shared(8, 8, comm=comm)
     refused(r"Win.Fence of 4 ranks in the loop would wait for a dead one for ever: use messages", shared.Fence)
     for name in ("Lock", "Unlock_all", "Flush", "Put", "Rget_accumulate", "Free"):
@@ -53,7 +54,7 @@ def test_windows_of_several_ranks_are_refused_and_their_memory_is_not(comm: MPI.
 
 @on_ranks(RANKS)
 def test_what_ranks_do_to_a_file_together_is_refused_and_what_one_does_is_not(comm: MPI.Intracomm) -> None:
-    world_calls.refuse_what_hangs()
+    refused_calls.refuse_what_hangs()
     folder = Path(comm.bcast(tempfile.mkdtemp() if comm.rank == 0 else None))
     file = MPI.File.Open(comm, str(folder / "together"), MPI.MODE_CREATE | MPI.MODE_RDWR)
     data = np.array([float(comm.rank)])
@@ -72,14 +73,14 @@ def test_what_ranks_do_to_a_file_together_is_refused_and_what_one_does_is_not(co
 
 @on_ranks(RANKS)
 def test_a_program_spawns_no_processes_in_its_loop(comm: MPI.Intracomm) -> None:
-    world_calls.refuse_what_hangs()
+    refused_calls.refuse_what_hangs()
     refused("Spawn in the loop starts processes that no recovery reaches: use subprocess", comm.Spawn, "sleep", ["1"])
     refused("Spawn_multiple in the loop", MPI.COMM_SELF.Spawn_multiple, ["sleep"])
 
 
 @on_ranks(RANKS)
 def test_collectives_with_a_spare_are_refused_on_whatever_communicator(comm: MPI.Intracomm) -> None:
-    world_calls.refuse_collectives_with_spares(comm, 1)
+    refused_calls.refuse_collectives_with_spares(comm, 1)
     twin, ring = comm.Dup(), comm.Create_cart([RANKS], [True])
     work: Any = comm.Split(comm.rank == RANKS - 1)
     between = work.Create_intercomm(0, comm, 0 if comm.rank == RANKS - 1 else RANKS - 1)
@@ -92,7 +93,7 @@ def test_collectives_with_a_spare_are_refused_on_whatever_communicator(comm: MPI
     refused("neighbor_allgather on a communicator", ring.neighbor_allgather, 1)
     refused("Barrier on a communicator", between.Barrier)
     refused("Split on MPI.COMM_WORLD", MPI.COMM_WORLD.Split, 0)
-    other_comms.claim([twin])
+    revoked_comms.claim([twin])
     with in_loop():
         assert twin.allreduce(1) == RANKS
         if comm.rank < RANKS - 1:
@@ -104,6 +105,6 @@ def test_collectives_with_a_spare_are_refused_on_whatever_communicator(comm: MPI
 
 @on_ranks(RANKS, net="1gbe")
 def test_collectives_with_a_spare_are_refused_on_an_emulated_communicator(comm: Any) -> None:
-    world_calls.refuse_collectives_with_spares(comm, 1)
+    refused_calls.refuse_collectives_with_spares(comm, 1)
     refused("allreduce on a communicator of MPI.COMM_WORLD's ranks in the loop", comm.allreduce, 1)
     assert comm.allreduce(1) == RANKS

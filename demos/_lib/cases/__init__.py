@@ -1,0 +1,1 @@
+"""Code of the case studies: their frame, data, models and output."""

@@ -1,0 +1,1 @@
+"""What demos.design does with a sheet: run its skeleton, drill it, and report both."""

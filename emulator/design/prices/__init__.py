@@ -1,0 +1,1 @@
+"""What a design costs: its communication, computing, waiting and failures, by formula or message by message."""

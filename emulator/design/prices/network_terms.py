@@ -1,0 +1,194 @@
+"""What a sheet's network says: the terms of the formulas, what nodes share, its places, the ways between its ranks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emulator.costs.message_paths import Station, Way, Ways
+from emulator.errors import UsageError
+from emulator.network.topology import FatTree, Racks, Regions, Torus
+
+if TYPE_CHECKING:
+    from emulator.design.sheets.tables import Network as Table
+    from emulator.network import Network
+
+_LAID_OUT = (64, 32, 16, 8, 4)  # ranks that are enough to meet racks, regions and slow hosts; fewer where it is small
+
+
+@dataclass(frozen=True)
+class Shared:
+    """A card or link that a group of neighbouring nodes sends through.
+
+    Attributes
+    ----------
+    name : what it is
+    beta : seconds per byte
+    nodes, share : nodes of the group: so many, or so large a share of all
+    dealt : neighbouring nodes are in different groups (cyclic placement)
+    """
+
+    name: str
+    beta: float
+    nodes: int = 1
+    share: float = 0.0
+    dealt: bool = False
+
+    def members(self, p: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Nodes of the fullest group among p."""
+        return np.minimum(p, np.maximum(self.nodes, np.ceil(self.share * p))).astype(np.int64)
+
+
+def of_table(given: Table) -> dict[str, Any]:
+    """Fields of `emulator.design.model.Facts` that a sheet's network decides."""
+    if given.latency is not None and given.bandwidth is not None:
+        found = {"alpha": given.latency, "beta": given.bandwidth, "origin": "given in the sheet"}
+    elif given.from_ is not None:
+        return fitted(given.from_)
+    else:
+        found = {}
+    network = load(given) if not found or found["beta"] else None
+    if network is None:
+        return found | {"gamma": given.gamma}
+    if not found:
+        seen = _laid_out(network).describe()
+        alpha, beta = seen["alpha"], seen["beta"]
+        alike = alpha["min"] == alpha["max"] and beta["min"] == beta["max"]
+        origin = f"network {network_name(given)}" + ("" if alike else ", its slowest path")
+        found = {"alpha": alpha["max"], "beta": beta["max"], "origin": origin, "alike": alike}
+    crossed = network.plan.topology.kind if network.links and not isinstance(network.plan.topology, _PRICED) else ""
+    found |= {"gamma": given.gamma, "shared": shared(network), "places": places(network), "crossed": crossed,
+              "sharing": network.plan.sharing, "protocol": not network.plan.linear,
+              "slowdowns": _slowdowns(network)}  # fmt: skip
+    return found
+
+
+def _slowdowns(network: Network) -> tuple[float, ...]:
+    """Of the ranks of each host in turn."""
+    each = max(1, network.plan.ranks_per_host)
+    return tuple(host.slowdown for host in _laid_out(network).hosts for _ in range(each))
+
+
+_PRICED = (Racks, Regions)
+
+
+def network_name(given: Table) -> str:
+    """The preset or the file."""
+    return given.preset or given.file or ""
+
+
+def load(given: Table, alpha: float | None = None, beta: float | None = None) -> Network:
+    """The network of a sheet, with as many ranks on a host as it says.
+
+    Parameters
+    ----------
+    alpha, beta : terms that were measured elsewhere, and replace the sheet's
+    """
+    from emulator.network import files
+
+    if alpha is None or beta is None:
+        alpha, beta = given.latency, given.bandwidth
+    if alpha is not None and beta is not None:
+        found = _flat(alpha, beta)
+    else:
+        found = files.load(network_name(given))
+    if given.ranks_per_host is not None:
+        found = type(found)(replace(found.plan, ranks_per_host=given.ranks_per_host), found.ranks)
+    return found
+
+
+def _flat(alpha: float, beta: float) -> Network:
+    """Equal hosts on one switch.
+
+    Raises
+    ------
+    UsageError
+        The bandwidth is infinite.
+    """
+    from emulator.network import files
+
+    if not beta:
+        raise UsageError("network.bandwidth must be finite for a run: give one such as '10 Gbit/s'")
+    return files.parse(files.section("link", alpha, beta), "sheet")
+
+
+def _laid_out(network: Network) -> Network:
+    for ranks in _LAID_OUT:
+        with suppress(UsageError):  # a fat tree or a torus has room for so many hosts only
+            return network.sized(ranks)
+    return network.sized(2)
+
+
+def places(network: Network) -> float:
+    """Ranks that have a place on a network; infinite where hosts are made as needed."""
+    plan, hosts = network.plan, math.inf
+    if plan.listed:
+        hosts = len(plan.hosts)
+    elif isinstance(plan.topology, FatTree) and plan.topology.radix:
+        hosts = plan.topology.radix**3 // 4
+    elif isinstance(plan.topology, Torus) and plan.topology.dimensions:
+        hosts = math.prod(plan.topology.dimensions)
+    return hosts * max(1, plan.ranks_per_host)
+
+
+def shared(network: Network) -> tuple[Shared, ...]:
+    """Cards of hosts with several ranks, uplinks of racks and pipes between regions."""
+    laid, plan = _laid_out(network), network.plan
+    each, dealt = max(1, plan.ranks_per_host), plan.placement == "cyclic"
+    card = max(max(host.nic.egress_beta, host.nic.ingress_beta, plan.beta) for host in laid.hosts)
+    found = [Shared("card", card, each, dealt=dealt)] if each > 1 else []
+    if isinstance(plan.topology, Racks) and laid.links:
+        found.append(Shared("uplink", max(link.beta for link in laid.links), each * plan.topology.hosts_per_rack,
+                            dealt=dealt))  # fmt: skip
+    if isinstance(plan.topology, Regions) and laid.links:
+        found.append(Shared("pipe", max(link.beta for link in laid.links), share=1 / len(plan.topology.names),
+                            dealt=dealt))  # fmt: skip
+    return tuple(found)
+
+
+def fitted(run: str) -> dict[str, Any]:
+    """alpha, beta and gamma that a run has fitted (to a collective, else to its link), with their draws."""
+    from emulator import results
+
+    fits = results.load(run)["fits"]
+    if not fits:
+        raise UsageError(f"{run}: this run has no fitted terms: take one of demos.ring or demos.links")
+    fit = next((one for one in fits if one["level"] == "collective"), fits[0])
+    alpha, beta, gamma = (fit[name]["value"] if fit.get(name) else 0.0 for name in ("alpha", "beta", "gamma"))
+    draws = np.asarray(fit.get("draws") or np.empty((0, 3)), dtype=float).reshape(-1, 3)
+    return {"alpha": alpha, "beta": beta, "gamma": gamma, "draws": draws, "origin": f"measured in {run}"}
+
+
+def measured(found: Mapping[str, Any], ranks_per_host: int | None) -> dict[str, Any]:
+    """Terms that were measured elsewhere, between two hosts, for `ranks_per_host` nodes that share their cards."""
+    kept = {name: found[name] for name in ("alpha", "beta", "gamma", "origin", "draws") if name in found}
+    if ranks_per_host and ranks_per_host > 1:
+        kept["shared"] = (Shared("card", kept["beta"], ranks_per_host),)
+    return kept
+
+
+def ways_of(network: Network) -> Ways:
+    """The ways between the ranks of a network, as the emulated network routes their messages.
+
+    Ranks of a host pass its card together; each copies its own memory where they talk to one another.
+    """
+    hosts_of_ranks = [network.host_of(rank) for rank in range(network.ranks)]
+    crowded = len(set(hosts_of_ranks)) < network.ranks
+
+    def make(source: int, target: int) -> Way:
+        here, there = network.host_of(source), network.host_of(target)
+        path = network.path(here, there)
+        if here == there:
+            return Way(path.alpha, Station(("memory", source), path.beta), (), Station(("copy", target), path.beta))
+        card = network.hosts[here].nic
+        links = tuple(Station(("link", index), network.links[index].beta) for index in path.links)
+        return Way(path.alpha, Station(("out", here), card.egress_beta, card.gap), links,
+                   Station(("into", there), path.beta), shared=crowded or bool(links))  # fmt: skip
+
+    return Ways(make, lambda rank: network.hosts[network.host_of(rank)].slowdown)

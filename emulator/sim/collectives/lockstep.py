@@ -1,0 +1,403 @@
+"""Collectives that all ranks of a communicator begin nearly at once: they make their steps together.
+
+Most ranks of a simulated job do the same: they compute for as long, and begin an all-reduce together. If nothing else
+is under way then, its messages meet no others, and need not pass the event loop one by one. Every rank's own `steps`
+run, on its own arrays, in rounds::
+
+    rank      0           1           2         ...
+    round 1   send        send        send          each waits for its first message
+    round 2   add, send   add, send   add, send     each waits for its second one
+
+A message is copied to where its receive wants it. What each rank does is recorded, and
+`emulator.sim.collectives.schedule` gives from that the times of all ranks, to the bit those of the event loop; tests
+compare the two. When the same collective objects run again their schedule is known. Where ranks turn out to do unlike
+things, or a replay would not be exact, every rank makes its recorded steps in the event loop, with phantoms: payloads
+are there.
+
+So do collectives that say what makes all ranks do the same (`uniform`), of ranks whose messages are plain
+(`emulator.sim.simple_messages`), on a network without shared links or hosts. An operation of the program's own may look
+at the clock, compute for some time or send messages, so that it is applied in the event loop alone. Ranks wait for each
+other for one latency alpha of the network and no longer: no message of a rank that has begun reaches another one
+before, so that nothing is lost if they do not come together after all. Some come later, other messages are under way,
+an instrument listens, ranks may die, a program has modules of its own on each rank: then each rank goes its way through
+the event loop, from the instant at which it began.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from array import array
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import greenlet
+import numpy as np
+
+from emulator.carrier import Carrier
+from emulator.core.cards import ASKED, FREE, PrivateQueue, Queue
+from emulator.core.instruments import Instrument
+from emulator.network import Network
+from emulator.sim.collectives import phantom
+from emulator.sim.collectives.recording import (
+    RECEIVE,
+    SEND,
+    WAIT_RECEIVE,
+    WAIT_SEND,
+    NoReplay,
+    Step,
+    by_rank,
+    common,
+    needed,
+)
+from emulator.sim.collectives.schedule import Roads, State, check, play
+
+LEAST = 4
+"""Fewer ranks have so few messages that the event loop is as quick."""
+_KINDS = 4
+_ALONE: list[Step] = []
+"""The schedule of collectives whose ranks do unlike things."""
+
+
+def applies(comm: Any, collective: Any) -> bool:
+    """Tell whether a rank may make the steps of a collective together with the others."""
+    engine = comm.engine
+    return (
+        collective.uniform is not None and collective.comm is comm and comm._size >= LEAST
+        and (collective.foreign is None or collective.foreign is phantom.ignore)
+        and collective.schedule is not _ALONE and engine.quick and not engine.mortal and not engine.instruments
+        and engine.clock.t >= engine.loop.now and greenlet.gettrace() is None and _suits(engine.network)
+    )  # fmt: skip
+
+
+def _suits(network: Network) -> bool:
+    """Whether no message there can meet one of another pair of ranks; only then may ranks wait for each other first."""
+    try:
+        check(network)
+    except NoReplay:
+        return False
+    return not network.links and len(network.hosts) == network.ranks
+
+
+@contextmanager
+def apart(carried: Carrier) -> Iterator[None]:
+    """Let a rank's messages pass the event loop meanwhile."""
+    listener = Instrument()
+    carried.instruments.append(listener)
+    try:
+        yield
+    finally:
+        carried.instruments.remove(listener)
+
+
+def run(comm: Any, collective: Any) -> bool:
+    """Begin a collective with the other ranks; returns whether it is complete, else this rank goes on alone."""
+    shared = comm.control.shared
+    if shared.lockstep is None:
+        shared.lockstep = Lockstep(comm)
+    run: Lockstep = shared.lockstep
+    return run.join(comm, collective)
+
+
+class Lockstep:
+    """One run of a collective.
+
+    Attributes
+    ----------
+    open : ranks may still join
+    complete : all ranks have made all steps, and their clocks are set
+    """
+
+    def __init__(self, comm: Any) -> None:
+        self.size, self._shared = comm._size, comm.control.shared
+        self.open, self.complete = True, False
+        self._comms: list[Any] = [None] * self.size
+        self._collectives: list[Any] = [None] * self.size
+        self._joined = 0
+        self._failures: dict[int, Exception] = {}
+        self._handling: list[Any] = []  # of floating-point errors, which each rank chooses
+        self._rows: list[array[int]] = []  # of each rank and step, the peer or number awaited and the kind; if recorded
+        self._bytes: list[array[int]] = []  # of each rank's sends
+        self._receives: list[int] = []  # that each rank has begun
+        self._phantoms = False
+        # By receiver and sender: receives that wait for their message, or payloads that wait for their receive.
+        self._inboxes: list[dict[int, deque[Any]]] = [{} for _ in range(self.size)]
+
+    def join(self, comm: Any, collective: Any) -> bool:
+        """See `run`."""
+        engine, place = comm.engine, comm._rank
+        self._comms[place], self._collectives[place] = comm, collective
+        self._handling.append(np.geterr())
+        self._joined += 1
+        if self._joined == 1:
+            loop, patience = engine.loop, _latency(engine.network)
+            if patience:
+                loop.call_at(loop.now + patience, self._close)
+            else:
+                loop.call_last(self._close)
+        if self._joined == self.size:
+            if self._may():
+                self._run()
+            self._close()
+        while self.open:
+            engine.sleep()
+        if self.complete:
+            engine.hold(engine.clock.t)
+        elif self._rows:
+            self._follow(place)
+            if place in self._failures:
+                raise self._failures[place]
+            return True
+        return self.complete
+
+    def _close(self) -> None:
+        """Let no more ranks join; those that have go on: at the collective's end, or each alone from its begin."""
+        if not self.open:
+            return
+        self.open, self._shared.lockstep = False, None
+        for comm in self._comms:
+            if comm is not None:
+                loop = comm.engine.loop
+                loop.wake(comm.engine, comm.engine.clock.t if self.complete else comm.engine.since)
+
+    # -- whether nothing else is under way
+
+    def _may(self) -> bool:
+        """Whether all ranks are about to do the same, and no other message can meet theirs."""
+        first = self._comms[0]
+        engine, network = first.engine, first.engine.network
+        if len({(type(one), one.tag, one.uniform) for one in self._collectives}) > 1 or engine.loop.pending > 1:
+            return False
+        if any(one != self._handling[0] for one in self._handling):
+            return False
+        if not Roads(network).alike and tuple(first.members) != tuple(range(network.ranks)):
+            return False
+        members = {comm.engine.rank for comm in self._comms}
+        return all(_undisturbed(comm.engine, comm.context) for comm in self._comms) and all(
+            one.thread.dead or (one.sleeping and one.wake_at == math.inf)
+            for one in engine.engines
+            if one.rank not in members
+        )
+
+    # -- the steps of all ranks
+
+    def _run(self) -> None:
+        """Make all steps and set the clocks; without effect where that is known not to be exact."""
+        known: list[Step] | None = self._collectives[0].schedule
+        if any(one.schedule is not known for one in self._collectives):
+            known = None
+        try:
+            state = None if known is None else self._times(known)
+        except NoReplay:
+            return
+        self._phantoms = phantom.in_use()
+        if state is None or _may_raise(self._handling[0]):
+            self._rows = [array("i") for _ in range(self.size)]
+            self._bytes = [array("q") for _ in range(self.size)]
+            self._receives = [0] * self.size
+        engines = [comm.engine for comm in self._comms]
+        for comm in self._comms:
+            comm.lockstep, comm.engine.quick = self, False
+        try:
+            self._move()
+        finally:
+            for comm in self._comms:
+                comm.lockstep, comm.engine.quick = None, True
+        if self._failures:
+            return
+        if known is None:
+            known = self._recorded()
+            for one in self._collectives:
+                one.schedule = known
+        if state is None:
+            with suppress(NoReplay):
+                state = self._times(known) if known is not _ALONE else None
+        if state is not None:
+            _set_clocks(engines, known, state)
+            self.complete = True
+
+    def _move(self) -> None:
+        """Take every rank through its steps, to its next receive in each round.
+
+        A rank whose operation fails goes no further, nor do in the end those that wait for its messages.
+
+        A send that a rank has begun is its number, a receive is a list of its number and of where it wants its message,
+        None when that has come. A persistent request holds what it has begun.
+        """
+        walks = [collective.steps() for collective in self._collectives]
+        awaited: list[Any] = [None] * self.size
+        notes = [one.append for one in self._rows] or None
+        left = list(range(self.size))
+        while left:
+            ranks, left, moved = left, [], False
+            for place in ranks:
+                request = awaited[place]
+                if request is not None:
+                    if type(request) is list:
+                        if request[1] is not None:
+                            left.append(place)
+                            continue
+                    elif request._current[1] is not None:
+                        left.append(place)
+                        continue
+                    else:
+                        request._current = None
+                moved = True
+                try:
+                    for request in walks[place]:
+                        begun = request
+                        if type(request) is not int and type(request) is not list:
+                            begun = request._current
+                            if begun is None:  # it has been waited for before
+                                continue
+                        if type(begun) is list:
+                            if notes is not None:
+                                notes[place](begun[0] * _KINDS + WAIT_RECEIVE)
+                            awaited[place] = request
+                            left.append(place)
+                            break
+                        if notes is not None:
+                            notes[place](begun * _KINDS + WAIT_SEND)
+                        if begun is not request:
+                            request._current = None
+                except Exception as error:
+                    if notes is None:
+                        raise
+                    self._failures[place] = error
+            if not moved:
+                if self._failures:
+                    return
+                raise RuntimeError(f"ranks {left[:8]} wait for messages that no rank sends in this collective")
+
+    def send(self, place: int, payload: Any, dest: int) -> int:
+        """Send from a rank, in the place of its communicator's own method."""
+        number = 0
+        if self._rows:
+            sizes = self._bytes[place]
+            number = len(sizes)
+            sizes.append(len(payload))
+            self._rows[place].append(dest * _KINDS + SEND)
+        inbox = self._inboxes[dest]
+        waiting = inbox.get(place)
+        if waiting is None:
+            waiting = inbox[place] = deque()
+        if self._phantoms and phantom.holds(payload):
+            payload = None
+        if waiting and type(waiting[0]) is list:
+            _fill(waiting.popleft(), payload)
+        else:
+            waiting.append(None if payload is None else bytes(payload))
+        return number
+
+    def receive(self, place: int, source: int, view: Any) -> list[Any]:
+        """Receive on a rank from another one, in the place of its communicator's own method."""
+        number = 0
+        if self._rows:
+            number = self._receives[place]
+            self._receives[place] = number + 1
+            self._rows[place].append(source * _KINDS + RECEIVE)
+        receive = [number, view]
+        inbox = self._inboxes[place]
+        waiting = inbox.get(source)
+        if waiting is None:
+            waiting = inbox[source] = deque()
+        if waiting and type(waiting[0]) is not list:
+            _fill(receive, waiting.popleft())
+        else:
+            waiting.append(receive)
+        return receive
+
+    # -- their times
+
+    def _recorded(self) -> list[Step]:
+        """Give the one schedule of what all ranks have done."""
+        rows = [np.frombuffer(one, np.intc) for one in self._rows]
+        try:
+            kinds, numbers, masks = common(
+                ((place, one % _KINDS, one // _KINDS) for place, one in enumerate(rows)), self.size
+            )
+        except NoReplay:
+            return _ALONE
+        sizes = iter(by_rank(np.array([np.frombuffer(one, np.int64) for one in self._bytes])))
+        bytes_ = [next(sizes) if kind == SEND else 0 for kind in kinds]
+        return needed(list(zip(kinds, numbers, masks, bytes_, strict=True)))
+
+    def _times(self, steps: list[Step]) -> State:
+        """Give clocks and cards after the steps, from what they are now."""
+        engines = [comm.engine for comm in self._comms]
+        clocks = np.array([engine.clock.t for engine in engines])
+        out, into = ([engine.queues[which] for engine in engines] for which in (0, 1))
+        cards = np.array([_cell(out, FREE), _cell(into, FREE), _cell(into, ASKED)])
+        return play(steps, self.size, engines[0].network, clocks, cards)
+
+    def _follow(self, place: int) -> None:
+        """Make a rank's recorded steps in the event loop, with phantoms."""
+        comm, tag = self._comms[place], self._collectives[place].tag
+        sizes, room = iter(self._bytes[place]), max(max(one, default=0) for one in self._bytes)
+        begun: tuple[list[Any], list[Any]] = [], []
+        for row in self._rows[place]:
+            value, kind = divmod(row, _KINDS)
+            if kind == SEND:
+                begun[SEND].append(comm.Isend(phantom.phantom(next(sizes), np.uint8), value, tag))
+            elif kind == RECEIVE:
+                begun[RECEIVE].append(comm.Irecv(phantom.phantom(room, np.uint8), value, tag))
+            else:
+                begun[SEND if kind == WAIT_SEND else RECEIVE][value].Wait()
+
+
+def _fill(receive: list[Any], payload: Any) -> None:
+    """Bring a payload to where its receive wants it; None is a phantom's, of which nothing moves."""
+    if payload is not None and len(payload):
+        receive[1][: len(payload)] = payload
+    receive[1] = None
+
+
+def _may_raise(handling: Any) -> bool:
+    """Whether a floating-point error would end an operation that has worked before."""
+    harmless = {"ignore"} if any(one[0] == "error" for one in warnings.filters) else {"ignore", "warn"}
+    return not harmless.issuperset(handling.values())
+
+
+def _latency(network: Network) -> float:
+    """Give the least latency in seconds between two hosts, 0 where it would take long to find."""
+    return network.between(0, 1).alpha if Roads(network).alike else 0.0
+
+
+def _undisturbed(engine: Any, context: int) -> bool:
+    """Whether a rank's messages are plain, and none is under way to it."""
+    return bool(
+        engine.quick and not engine.instruments and not engine.nic.heap and not engine.loopback.heap
+        and not engine.later and not engine.nic.stretch and engine.matchers[context].idle and not engine.routes.changed
+        and all(type(queue) is PrivateQueue for queue in engine.queues)
+    )  # fmt: skip
+
+
+def _cell(queues: list[Queue], cell: int) -> list[float]:
+    return [queue.cells[queue.cell + cell] for queue in queues]
+
+
+def _set_clocks(engines: list[Any], steps: list[Step], state: State) -> None:
+    """Leave clocks, cards and counts of all ranks as the messages would have left them."""
+    size = len(engines)
+    t, egress, ingress, latest = (
+        np.broadcast_to(one, size).tolist() for one in (state.t, state.egress, state.ingress, state.latest)
+    )
+    sent: dict[tuple[int, bool], list[Any]] = {}
+    for kind, number, xor, size_ in steps:
+        if kind == SEND:
+            total = sent.setdefault((number, xor), [0, 0])
+            total[0] += 1
+            total[1] = total[1] + size_
+    for place, engine in enumerate(engines):
+        engine.clock.t = t[place]
+        out, into = engine.queues[:2]
+        out.cells[out.cell + FREE], out.cells[out.cell + ASKED] = egress[place], t[place]
+        into.cells[into.cell + FREE], into.cells[into.cell + ASKED] = ingress[place], latest[place]
+        engine.count_sent(state.sent)
+        for (number, xor), (count, total) in sent.items():
+            peer = place ^ number if xor else (place + number) % size
+            route = engine.routes[engines[peer].rank]
+            route.sequence += count
+            route.bytes += total if isinstance(total, int) else int(total[place])
