@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from emulator.policies import named
 from faults.drill import phase_checks, timeline
 from faults.drill.timeline import Episode, Record
 from faults.launch.supervise import Finished
@@ -199,7 +200,8 @@ def _last_words(folder: Path) -> str:
 def _of_mpirun(status: int | None, folder: Path) -> str:
     if status is not None and status < 0:
         crash = signal.Signals(-status).name
-        return f"mpirun itself crashed ({crash}), which no job survives: --recovery restart launches it again"
+        able = named(lambda one: one.relaunches)
+        return f"mpirun itself crashed ({crash}), which no job survives: --recovery {able} launches it again"
     return f"mpirun returned {status} and no rank left a result{_last_words(folder)}"
 
 

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING
 
 from mpi4py import MPI
 
-from emulator import carrier
+from emulator import carrier, policies
 from emulator.errors import UsageError
 from faults.inject.drill_context import DrillContext
 from faults.record.journal import What
@@ -271,7 +271,8 @@ def recovering(
     given, drill = comm, context_of(drill)
     if chosen.spawns and carrier.of(comm).timed and not admission.starter_of(drill).onto_network:
         raise UsageError(
-            f"policy {policy!r} starts processes, which cannot join an emulated network: use policy 'shrink' or 'spare'"
+            f"policy {policy!r} starts processes, which cannot join an emulated network: use policy "
+            f"{policies.named(lambda one: one.repeats_steps and not one.spawns)}"
         )
     check_survival(f"recovering by {policy}", drill.platform.survives)
     if drill.platform.survives is None:
@@ -280,13 +281,15 @@ def recovering(
         raise UsageError(f"spares must leave a rank to work, got {spares} of {comm.Get_size()} ranks")
     if rejoin is not None and not chosen.later:
         raise UsageError(
-            f"rejoin says when places are filled again under policy 'rejoin', got {policy!r}: leave it out"
+            f"rejoin says when places are filled again under policy {policies.named(lambda one: one.later)}, "
+            f"got {policy!r}: leave it out"
         )
     if rejoin is not None and not callable(rejoin):
         raise UsageError(f"rejoin is a callable that says whether there is room for new processes, got {rejoin!r}")
     if levels is not None and not chosen.keeps_places:
         raise UsageError(
-            f"what a rank alone has needs another one in its place: policy 'spare' or 'respawn', got {policy!r}"
+            f"what a rank alone has needs another one in its place: policy "
+            f"{policies.named(lambda one: one.repeats_steps and one.keeps_places)}, got {policy!r}"
         )
     if every < 0:
         raise UsageError(f"ranks agree every 1 or more steps, or 0 for only after a death, got {every}")
