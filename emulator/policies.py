@@ -1,4 +1,4 @@
-"""The recovery policies: how a job goes on after a rank has died, the properties of each, and its measured cost.
+"""The recovery policies: how a job goes on after the death of a rank, their properties and measured costs.
 
 Code that depends on a policy reads its attributes; names are never compared, and messages list policies by `named`. A
 new policy is an entry in `POLICIES` and the mechanism that carries it out (`faults.recover`); with an entry in
@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from emulator.errors import entry_of
+from emulator.errors import Registry
 
 
 @dataclass(frozen=True)
 class Policy:
-    """A way to recover.
+    """A recovery policy.
 
     Attributes
     ----------
@@ -55,7 +55,7 @@ class Policy:
 
     @property
     def keeps_places(self) -> bool:
-        """Whether no step is done without one of the places that the job began with."""
+        """Whether every step is done by as many ranks as the job began with."""
         return self.refills and not self.later
 
     @property
@@ -66,53 +66,52 @@ class Policy:
 
 _SURVIVORS_GO_ON = ("agree", "rebuild", "shrink", "replay")  # without new ranks no state is restored
 
-POLICIES = {
-    policy.name: policy
-    for policy in (
-        Policy(
-            "shrink", "the survivors go on with fewer ranks", repairs=True, points=_SURVIVORS_GO_ON,
-            tool="torchrun elastic, torchft", options="--nnodes=MIN:MAX; min_replica_size",
-        ),
-        Policy(
-            "spare", "a rank that waited takes the place", repairs=True, refills=True, has_spares=True,
-            points=("agree", "rebuild", "spare", "restore", "replay"),
-            tool="Slurm with spare nodes, Kubernetes Kueue", options="--nodes=N+SPARES; standby replicas",
-        ),
-        Policy(
-            "respawn", "a new process takes the place", repairs=True, refills=True, spawns=True,
-            points=("agree", "rebuild", "respawn", "restore", "replay"),
-            tool="Kubernetes or Ray actors that are started again", options="max_restarts, max_task_retries",
-        ),
-        Policy(
-            "restart", "the whole job starts again from its last checkpoint", needs_ulfm=False, relaunches=True,
-            refills=True,
-            tool="torchrun with PyTorch DCP checkpoints, Slurm --requeue", options="--max-restarts; dcp.async_save",
-            call="faults.restarting(comm, state, folder), started by python -m faults run --recovery restart",
-        ),
-        Policy(
-            "continue", "the algorithm leaves the dead out", keeps_tasks=True,
-            tool="Flower clients that drop out, gossip neighbours that fall silent", options="accept_failures=True",
-            call="faults.routing(comm) and an algorithm that leaves the dead out",
-            patterns=("parameter-server", "gossip", "federated"),
-        ),
-        Policy(
-            "replicate", "the server that holds the copy takes over", replicas=2,
-            tool="replicated servers, Milvus replicas", options="replica_number; anti-affinity of hosts",
-            call="faults.routing(comm) and a ParameterServer with replicas=2 and on_failure=route.look",
-            patterns=("parameter-server",),
-        ),
-        Policy(
-            "reexecute", "other ranks do the tasks of the dead again", repairs=True, points=_SURVIVORS_GO_ON,
-            keeps_tasks=True,
-            tool="Ray or Spark tasks that are tried again", options="max_retries; spark.task.maxFailures",
-            call="faults.reexecute(job.comm, ...) in a step under policy 'shrink'", patterns=("scatter-gather",),
-        ),
-        Policy(
-            "rejoin", "the survivors go on, and a new process takes the place later", repairs=True, refills=True,
-            spawns=True, later=True, points=("agree", "rebuild", "rejoin", "restore", "replay"),
-        ),
-    )
-}  # fmt: skip
+POLICIES = Registry(
+    "a policy",
+    Policy(
+        "shrink", "the survivors go on with fewer ranks", repairs=True, points=_SURVIVORS_GO_ON,
+        tool="torchrun elastic, torchft", options="--nnodes=MIN:MAX; min_replica_size",
+    ),
+    Policy(
+        "spare", "a rank that waited takes the place", repairs=True, refills=True, has_spares=True,
+        points=("agree", "rebuild", "spare", "restore", "replay"),
+        tool="Slurm with spare nodes, Kubernetes Kueue", options="--nodes=N+SPARES; standby replicas",
+    ),
+    Policy(
+        "respawn", "a new process takes the place", repairs=True, refills=True, spawns=True,
+        points=("agree", "rebuild", "respawn", "restore", "replay"),
+        tool="Kubernetes or Ray actors that are started again", options="max_restarts, max_task_retries",
+    ),
+    Policy(
+        "restart", "the whole job starts again from its last checkpoint", needs_ulfm=False, relaunches=True,
+        refills=True,
+        tool="torchrun with PyTorch DCP checkpoints, Slurm --requeue", options="--max-restarts; dcp.async_save",
+        call="faults.restarting(comm, state, folder), started by python -m faults run --recovery restart",
+    ),
+    Policy(
+        "continue", "the algorithm leaves the dead out", keeps_tasks=True,
+        tool="Flower clients that drop out, gossip neighbours that fall silent", options="accept_failures=True",
+        call="faults.routing(comm) and an algorithm that leaves the dead out",
+        patterns=("parameter-server", "gossip", "federated"),
+    ),
+    Policy(
+        "replicate", "the server that holds the copy takes over", replicas=2,
+        tool="replicated servers, Milvus replicas", options="replica_number; anti-affinity of hosts",
+        call="faults.routing(comm) and a ParameterServer with replicas=2 and on_failure=route.look",
+        patterns=("parameter-server",),
+    ),
+    Policy(
+        "reexecute", "other ranks do the tasks of the dead again", repairs=True, points=_SURVIVORS_GO_ON,
+        keeps_tasks=True,
+        tool="Ray or Spark tasks that are tried again", options="max_retries; spark.task.maxFailures",
+        call="faults.reexecute(job.comm, ...) in a step under policy 'shrink'", patterns=("scatter-gather",),
+    ),
+    Policy(
+        "rejoin", "the survivors go on, and a new process takes the place later", repairs=True, refills=True,
+        spawns=True, later=True, points=("agree", "rebuild", "rejoin", "restore", "replay"),
+    ),
+)  # fmt: skip
+of = POLICIES.of
 
 
 @dataclass(frozen=True)
@@ -147,16 +146,5 @@ def named(has: Callable[[Policy], bool]) -> str:
 
 
 def of_pattern(pattern: str) -> tuple[str, ...]:
-    """Names of the policies of a pattern, its default first."""
+    """Names of a pattern's policies, its default first."""
     return tuple(policy.name for policy in POLICIES.values() if pattern in policy.patterns)
-
-
-def of(name: str) -> Policy:
-    """The policy of that name.
-
-    Raises
-    ------
-    UsageError
-        There is none.
-    """
-    return entry_of(POLICIES, name, "a policy")

@@ -119,7 +119,7 @@ def search(
         there = air.beacons(living, agent.position, agent.heard)
         links = world.links({at: one[1:3] for at, one in there.items()})
         if living:
-            agent.hear([there[source][3:] for source in links.sources(rank)], step)
+            agent.merge([there[source][3:] for source in links.sources(rank)], step)
             emulator.compute(comm, step_s)
             if step < sensing:
                 push.mass[:-1] += agent.look(step)

@@ -74,7 +74,7 @@ def pooled(runs: Sequence[Path], seed: int = 0) -> tuple[dict[str, Any], list[di
         known, launches = len(launches), samples.distinct([*launches, *more])
         if len(launches) == known:
             raise UsageError(
-                f"a pool is of different launches, {run} has none that the runs before it have not: name each run once"
+                f"each run must add a launch, {run} contains only launches of the runs before it: name each run once"
             )
     first = found[0]
     series = samples.series_of([row for rows in launches for row in rows])

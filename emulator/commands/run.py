@@ -39,7 +39,7 @@ _JOINED = re.compile("-n.")  # -n4, an option with its value
 
 
 class ProgramCommand(OneLineCommand):
-    """Everything behind ``-m MODULE`` belongs to the program, as with python itself."""
+    """Everything after ``-m MODULE`` belongs to the program, as with python itself."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         place = 0
@@ -82,8 +82,7 @@ def run(
     """
     if net is None and not trace:
         raise UsageError(
-            "a program runs over an emulated network, or is recorded, got neither --net nor --trace: add --net 10gbe, "
-            "or --trace"
+            "give --net (an emulated network, such as --net 10gbe) or --trace (record on MPI itself), got neither"
         )
     refuse_idle(net)
     check(module, arguments)

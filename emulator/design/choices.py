@@ -9,11 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from emulator import policies
+from emulator.errors import Registry
 
 
 @dataclass(frozen=True, eq=False)
 class Pattern:
-    """A way to exchange a state part or a task.
+    """A pattern that exchanges a state part or runs a task.
 
     Attributes
     ----------
@@ -42,46 +43,44 @@ class Pattern:
 
     @property
     def coordinator(self) -> bool:
-        """Whether one rank does not compute and hears all others."""
+        """Whether one rank does not compute and communicates with all others."""
         return self.requests or self.rounds
 
     @property
     def waits_for_all(self) -> bool:
-        """Whether an exchange ends when all nodes have taken part, whatever the consistency."""
+        """Whether an exchange ends when all nodes have taken part, under every consistency."""
         return not (self.servers or self.graph)
 
 
-PATTERNS = {
-    pattern.name: pattern
-    for pattern in (
-        Pattern(
-            "all-reduce", "PyTorch DistributedDataParallel over NCCL", "bucket_cap_mb; NCCL_ALGO=Ring|Tree",
-            ("restart", "shrink", "spare", "respawn"), sums=True,
-        ),
-        Pattern(
-            "parameter-server", "TorchRec, Persia or ps-lite", "ShardingType.ROW_WISE; DMLC_NUM_SERVER",
-            ("restart", "replicate", "continue"), servers=True,
-        ),
-        Pattern(
-            "gossip", "Decentralised SGD in bluefog; SWIM in hashicorp/memberlist",
-            "neighbor_allreduce, dynamic topology; GossipInterval, GossipNodes", ("restart", "continue"), graph=True,
-            robust=True,
-        ),
-        Pattern(
-            "scatter-gather", "Ray tasks, Spark, Elasticsearch or Milvus query nodes",
-            "ray.wait(num_returns=...); spark.speculation; allow_partial_search_results",
-            ("restart", "reexecute", "replicate"), requests=True, hurries=("backup", "quorum", "drop"),
-        ),
-        Pattern(
-            "federated", "Flower, NVIDIA FLARE", "fraction_fit, min_fit_clients, round_timeout",
-            ("restart", "continue"), rounds=True, robust=True, hurries=("quorum", "drop"),
-        ),
-    )
-}  # fmt: skip
+PATTERNS = Registry(
+    "a pattern",
+    Pattern(
+        "all-reduce", "PyTorch DistributedDataParallel over NCCL", "bucket_cap_mb; NCCL_ALGO=Ring|Tree",
+        ("restart", "shrink", "spare", "respawn"), sums=True,
+    ),
+    Pattern(
+        "parameter-server", "TorchRec, Persia or ps-lite", "ShardingType.ROW_WISE; DMLC_NUM_SERVER",
+        ("restart", "replicate", "continue"), servers=True,
+    ),
+    Pattern(
+        "gossip", "Decentralised SGD in bluefog; SWIM in hashicorp/memberlist",
+        "neighbor_allreduce, dynamic topology; GossipInterval, GossipNodes", ("restart", "continue"), graph=True,
+        robust=True,
+    ),
+    Pattern(
+        "scatter-gather", "Ray tasks, Spark, Elasticsearch or Milvus query nodes",
+        "ray.wait(num_returns=...); spark.speculation; allow_partial_search_results",
+        ("restart", "reexecute", "replicate"), requests=True, hurries=("backup", "quorum", "drop"),
+    ),
+    Pattern(
+        "federated", "Flower, NVIDIA FLARE", "fraction_fit, min_fit_clients, round_timeout",
+        ("restart", "continue"), rounds=True, robust=True, hurries=("quorum", "drop"),
+    ),
+)  # fmt: skip
 
 HURRIES = tuple(dict.fromkeys(way for pattern in PATTERNS.values() for way in pattern.hurries))
 """What is done about stragglers by patterns that can go on without a slow node."""
 
 
-POLICIES = {name: policies.POLICIES[name] for name in policies.MEASURED}
+POLICIES = Registry("a policy", *map(policies.of, policies.MEASURED))
 """The recovery policies that a sheet may name: those that it can price."""

@@ -49,7 +49,7 @@ def compare(what: str, path: Path, alpha: float, beta: float) -> list[dict[str, 
 def compare_link(network: Network, source: int, destination: int, found: Coefficients) -> list[dict[str, Any]]:
     """Compare the fit of one link with its path; no checks where messages differ by more than their size."""
     path = network.between(source, destination)
-    if not steady(path) or not network.plan.linear:
+    if not steady(path) or not network.spec.linear:
         return []
     return compare(f"link {source} -> {destination}", path, found.alpha, found.beta)
 
@@ -77,7 +77,7 @@ def closed_loop(
     if not steady(first):
         return [], ["jitter and loss make every message differ, so that terms cannot be compared with the network's"]
     checks, unchecked = compare_link(network, 0, 1, found.link.headline), []
-    if not network.plan.linear:
+    if not network.spec.linear:
         return [], ["no one alpha and beta with a protocol, segments or slow start"]
     if not _alike(network, max(ranks)):
         return checks, ["the ranks' paths differ, so that no one alpha and beta describe a collective"]

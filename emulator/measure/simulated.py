@@ -149,7 +149,7 @@ class _Replays:
         """Seconds of a job by its schedule; None if it has none, or the result could not be exact."""
         network = self._network
         whole = job.ranks == network.ranks
-        flat = isinstance(network.plan.topology, Flat) and not network.plan.listed
+        flat = isinstance(network.spec.topology, Flat) and not network.spec.listed
         if job.schedule is None or job.every_rank or not (whole or flat):
             return None  # part of another topology than a flat one has paths of its own
         try:

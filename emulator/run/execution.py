@@ -98,8 +98,8 @@ def sized(net: str | Network | None, ranks: int) -> Network:
         raise UsageError(f"simulated ranks need a network, got --simulate {ranks} alone: add --net NAME or FILE.toml")
     check_memory(ranks)  # before a network of so many hosts is laid out
     network = (load(net) if isinstance(net, str) else net).sized(ranks)
-    hosts, shared = len(network.hosts), network.plan.ranks_per_host
-    if network.plan.listed and hosts * max(1, shared) < ranks:
+    hosts, shared = len(network.hosts), network.spec.ranks_per_host
+    if network.spec.listed and hosts * max(1, shared) < ranks:
         raise UsageError(
             f"network {network.name} lists hosts for {hosts * max(1, shared)} ranks, got --simulate {ranks}: simulate "
             "fewer, or say in its file how many ranks share a host"

@@ -86,7 +86,7 @@ class SimulatedEngine(PlainMessages):
         self._polled: dict[Hashable, int] = {}  # with the number of messages sent before
         self._excused = 0
         self._first_of_order = order_of(rank, 1)
-        self._plain = self.flows is None and network.plan.protocol is None
+        self._plain = self.flows is None and network.spec.protocol is None
         self.quick = self._plain and not measured
         self._polled_at = self._passed_at = self._polling_since = 0.0
 
@@ -215,8 +215,8 @@ class SimulatedEngine(PlainMessages):
     @property
     def exact(self) -> bool:
         """Whether no time depends on chance, on this machine or on what was sent before, so that none need repeat."""
-        plan = self.network.plan
-        return plan.jitter is None and plan.loss is None and plan.slow_start is None and not self.clock.measured
+        spec = self.network.spec
+        return spec.jitter is None and spec.loss is None and spec.slow_start is None and not self.clock.measured
 
     def ranks_of(self, group: Any) -> Sequence[int]:
         return group.ranks

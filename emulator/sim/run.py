@@ -71,10 +71,7 @@ def run(
     ----------
     program : called on each rank with the communicator of all ranks
     ranks : how many
-    network : a `Network`, a preset's name or a network file
-    seed : of jitter and loss
-    compute : "measured" charges each rank its own CPU time between calls, "none" nothing
-    collectives : a module with the algorithms of the collectives; None: what the entry point group names
+    network, seed, compute, collectives : as of `emulator.wire.emulate.emulate`
     failures : lets ranks die and stop; None: no rank does
 
     Raises
@@ -157,11 +154,11 @@ class _Making:
         self.failures = failures or Failures()
         self._loop, self._network, self._seed, self._measured = loop, network, seed, measured
         self._queues = [private_queue(remembers=True) for _ in network.links]
-        crowded = network.ranks > len(network.hosts) or network.plan.protocol is not None
+        crowded = network.ranks > len(network.hosts) or network.spec.protocol is not None
         self._cards = [(private_queue(crowded), private_queue(crowded)) for _ in network.hosts]
         self._receiving: dict[int, SimulatedPort] = {}
         self.engines: list[SimulatedEngine] = []
-        self._flows = Flows(network) if network.plan.sharing == "packet" else None
+        self._flows = Flows(network) if network.spec.sharing == "packet" else None
         if self._flows is not None:
             self._flows.forgotten = self._look_again
 

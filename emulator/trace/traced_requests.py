@@ -29,7 +29,7 @@ class Operation:
         """Called once it is cancelled."""
 
 
-class _Told(Operation):
+class _TracedOperation(Operation):
     """An operation of a `TracedComm`, with the member with number `peer` or with any."""
 
     def __init__(self, peer: int, tag: int = MPI.ANY_TAG) -> None:
@@ -42,14 +42,14 @@ class _Told(Operation):
         comm.goes_on()
 
 
-class Sending(_Told):
+class Sending(_TracedOperation):
     """A send under way."""
 
     def done(self, comm: TracedComm, status: MPI.Status, since: float) -> None:
         comm.tell_wait(Wait.SEND, since, self.peer)
 
 
-class Receiving(_Told):
+class Receiving(_TracedOperation):
     """A receive that is posted; `token` is None where only its message will say which one it is."""
 
     def __init__(self, token: int | None, peer: int, tag: int) -> None:

@@ -78,7 +78,7 @@ class SharedClocks:
         ranks = Counter(placed)
         self.shared = [ranks[host] > 1 for host in range(self.hosts)]
         self._links = len(network.links)
-        self._asked = network.plan.protocol is not None  # receivers let messages go out of their senders' cards
+        self._asked = network.spec.protocol is not None  # receivers let messages go out of their senders' cards
         clocks = 8 * (PACING + CELLS * (2 * self.hosts + self._links))
         length = clocks + LINE - clocks % LINE + LINE * size
         machine: MPI.Intracomm = control.Split_type(MPI.COMM_TYPE_SHARED)  # type: ignore[assignment]
@@ -90,7 +90,7 @@ class SharedClocks:
         self._file = common_file(machine, length)
         self._map = mmap.mmap(self._file, length)
         self.flows: SharedFlows | None = None
-        if network.plan.sharing == "packet":
+        if network.spec.sharing == "packet":
             file = common_file(machine, shared_flows.LENGTH)
             self.flows = SharedFlows(network, file, RecordLock(file, 0))
         self.cells = memoryview(self._map)[:clocks].cast("d")
@@ -151,13 +151,13 @@ def _check_machines(machines: Sequence[int], placed: Sequence[int], network: Net
                 f"ranks of one emulated host must run on one real machine, host {network.hosts[host].name!r} has some "
                 f"on two: map ranks by node, or give the network as many ranks per host as a machine has"
             )
-    protocol = network.plan.protocol
+    protocol = network.spec.protocol
     if protocol is not None and protocol.eager_limit is not None:
         raise UsageError(
             f"protocol.eager_limit needs all ranks on one real machine, this job has {len(set(machines))}: simulate "
             "the ranks (--simulate P), or leave it out"
         )
-    if network.plan.sharing == "packet":
+    if network.spec.sharing == "packet":
         raise UsageError(
             f'sharing = "packet" needs all ranks on one real machine, this job has {len(set(machines))}: use simulated '
             'ranks (--simulate P), or sharing = "message"'

@@ -24,7 +24,7 @@ SURVIVED, FAILED, REFUSED = "survived", "failed", "refused"
 
 @dataclass(frozen=True)
 class Scenario:
-    """A fault of the matrix.
+    """A fault of the matrix, and the jobs that it applies to.
 
     Attributes
     ----------
@@ -141,7 +141,7 @@ def cells(patterns: Sequence[str] = (), policies: Sequence[str] = (), faults: Se
 
 
 def refusal(cell: Cell, request: Request) -> str:
-    """Why a cell cannot be run; empty if it can."""
+    """Why a cell cannot be run; empty if it can be."""
     try:
         if not request.simulate:
             need_ulfm(mpirun.find_mpi(), cell.recovery)

@@ -39,7 +39,7 @@ MOST_FAILURES = 1e5  # of a month: more would simulate for minutes, and no job l
 
 @dataclass(frozen=True)
 class Month:
-    """The job and its failures, times in seconds.
+    """The simulated job and its failures, times in seconds.
 
     Attributes
     ----------
@@ -66,22 +66,22 @@ class Month:
 
     @property
     def failures(self) -> float:
-        """Failures that are to be expected while no node is away."""
+        """Expected number of failures in the month while all nodes are in use."""
         return self.nodes * self.length_s / self.mtbf_s
 
     def recovery(self, policy: str) -> float:
-        """Seconds that a recovery takes under a policy."""
+        """Seconds of one recovery under a policy."""
         return self.costs.get(policy, MEASURED_S[policy]) if self.recovery_s is None else self.recovery_s
 
     def source(self, policy: str) -> str:
-        """Where that is from."""
+        """The origin of a policy's recovery time, for the report."""
         if self.recovery_s is not None:
             return "given"
         return self.costs_from if policy in self.costs else SOURCE
 
 
 def costs_of(run: str | Path) -> dict[str, float]:
-    """Median seconds of a recovery under each policy, of the drills in a drill's, a matrix' or a soak's result.
+    """Read the median seconds of a recovery under each policy from the result of a drill, a matrix or a soak.
 
     Raises
     ------
@@ -134,7 +134,7 @@ def _row(month: Month, name: str, goodputs: Sequence[float], failures: Sequence[
 
 
 def _recovered(month: Month, name: str, nodes: int, draw: np.random.Generator) -> tuple[float, int]:
-    """Seconds until a recovery succeeds, and the failures during it."""
+    """Seconds until a recovery succeeds, and the number of failures during it."""
     needed, mean, spent, failures = month.recovery(name), month.mtbf_s / nodes, 0.0, 0
     while (gap := draw.exponential(mean)) < needed:
         spent, failures = spent + gap, failures + 1
@@ -144,7 +144,7 @@ def _recovered(month: Month, name: str, nodes: int, draw: np.random.Generator) -
 
 
 def _going_on(month: Month, name: str) -> dict[str, Any]:
-    """Survivors go on from the last complete step; they get fewer where no place is filled again."""
+    """Simulate policies whose survivors go on from the last complete step; nodes are lost where no place is filled."""
     policy = policies.of(name)
     spares = month.spares if policy.has_spares else 0
     goodputs, counts, left = [], [], []
@@ -171,7 +171,7 @@ def _going_on(month: Month, name: str) -> dict[str, Any]:
 
 
 def _restarting(month: Month, name: str) -> dict[str, Any]:
-    """The whole job starts again from its last checkpoint, on as many nodes; with the best interval of those tried."""
+    """Simulate restart: the whole job starts again from its last checkpoint on as many nodes, at its best interval."""
     mtbf = month.mtbf_s / month.nodes
     young, daly = (float(rule(month.checkpoint_s, mtbf)) for rule in (checkpoints.young, checkpoints.daly))
     tried = []

@@ -63,7 +63,7 @@ def _summary(job: JobSpec) -> str:
 
 
 def _plan(job: JobSpec, repeat: int) -> list[str]:
-    """The lines of ``--dry-run``."""
+    """The lines that ``--dry-run`` prints."""
     hosts = placement(job)
     lines = [_summary(job)]
     if hosts is not None and len(set(hosts)) > 1:

@@ -90,7 +90,7 @@ def evaluate(finished: Finished) -> Evaluation:
 
 
 def _fired(finished: Finished) -> list[dict[str, Any]]:
-    """Per fault line: whether all of its events happened, and the first instant since the start of the drill."""
+    """For each fault line, whether all of its events happened, and when the first did (s since the drill began)."""
     struck = timeline.struck(finished.records)
     lines: dict[str, list[float | None]] = {}
     rated = {e.text for e in finished.spec.events if e.rated}
@@ -113,7 +113,7 @@ def _count(fired: Sequence[dict[str, Any]]) -> str:
 
 
 def _committed_once(records: Sequence[Record], last_attempt: int, steps: int) -> tuple[bool, str]:
-    """Whether each step is in the final history once; a later launch replaces it from where it resumed."""
+    """Whether the final history has each step once; a later launch replaces it from the step where it resumed."""
     history: list[int] = []
     for attempt in range(last_attempt + 1):
         resumed = [r["step"] for r in records if (r["what"], r["attempt"]) == (What.RESUMED, attempt)]
@@ -134,7 +134,7 @@ def _committed_once(records: Sequence[Record], last_attempt: int, steps: int) ->
 
 
 def _commits_of(records: Sequence[Record], attempt: int, leavers: bool = False) -> dict[int, list[int]]:
-    """Each member's committed steps in order; with `leavers` only of members that left by themselves."""
+    """Each member's committed steps in order; with `leavers` only of members that left as they were told."""
     left = {r["member"] for r in records if (r["what"], r["attempt"]) == (What.LEFT, attempt)}
     found: dict[int, list[int]] = {}
     for r in records:
@@ -153,7 +153,7 @@ def _odd(done: list[int]) -> str:
 
 
 def _late_commits(records: Sequence[Record]) -> str:
-    """A commit by a rank after its death; empty if there is none."""
+    """Describe a commit by a rank after its death; empty if there is none."""
     for death in timeline.deaths(records):
         mine = [r for r in records if (r["member"], r["attempt"]) == (death.member, death.attempt)]
         late = [r for r in mine if r["what"] == What.COMMIT and r["at"] > death.gone]
@@ -163,7 +163,7 @@ def _late_commits(records: Sequence[Record]) -> str:
 
 
 def _dead_as_injected(finished: Finished) -> tuple[bool, str]:
-    """Whether exactly the ranks of the plan died; any other one crashed silently."""
+    """Whether exactly the ranks of the plan died; any other one has crashed."""
     records, last = finished.records, finished.spec.attempt
     for attempt in range(last):
         begun = any((r["what"], r["attempt"]) == (What.STARTED, attempt) for r in records)
@@ -188,7 +188,7 @@ def _dead_as_injected(finished: Finished) -> tuple[bool, str]:
 
 
 def _last_words(folder: Path) -> str:
-    """A rank's crash in a call of MPI, else the last line of the job's output; and the file that holds it."""
+    """A rank's crash in a call of MPI, else the last line of the job's output; and the file that has it."""
     output = folder / "output.txt"
     text = output.read_text(errors="replace") if output.exists() else ""
     if crash := _CRASH.search(text):

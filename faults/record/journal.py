@@ -1,4 +1,4 @@
-"""The journal of each process of a job: what it saw, one JSON object per line, one file per process.
+"""The journal of each process of a job: what it observed, one JSON object per line, one file per process.
 
 Lines go to the file in one write each, so what a process wrote before it was killed is there. All instants are
 of the clock that the processes of a host share.
@@ -44,7 +44,7 @@ PHASE_ENDS = {
 
 
 class Journal:
-    """Appends to ``folder/<attempt>-<member>.jsonl``."""
+    """Appends records to ``folder/<attempt>-<member>.jsonl``."""
 
     def __init__(self, folder: str | Path, member: int, attempt: int = 0, clock: Clock = LOCAL.clock) -> None:
         self.member, self.attempt, self._clock = member, attempt, clock
@@ -60,19 +60,19 @@ class Journal:
 
 
 class NoJournal:
-    """A journal that keeps nothing, for programs that want recovery and no drill."""
+    """A journal that keeps nothing, for programs that recover outside a drill."""
 
     attempt = 0
 
     def write(self, what: What, **fields: Any) -> None:
-        """Keep nothing."""
+        """Do nothing."""
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: there is no journal file."""
 
 
 def read(folder: str | Path) -> list[dict[str, Any]]:
-    """All records of all processes, sorted by time; `line` is their place in the writer's file."""
+    """Read all records of all processes, sorted by time; `line` is the line in the writer's file."""
     records = [record for path in sorted(Path(folder).glob("*.jsonl")) for record in _lines(path)]
     return sorted(records, key=lambda record: record["at"])
 

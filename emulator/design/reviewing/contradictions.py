@@ -1,4 +1,4 @@
-"""Rule 17 of the reviewer: slots of a design that contradict each other, or say something that has no effect."""
+"""Rule 17 of the reviewer: slots of a design that contradict each other, or that have no effect."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _Said = Iterator[tuple[str, str, str]]
 
 
 def contradictions(case: Case) -> Iterator[Finding]:
-    """All of them; each names the slot to open again."""
+    """Find all contradictions; each names the slot to reconsider."""
     for rule in (_partition, _consistency, _coordination, _fault_tolerance, _load_balancing):
         for slot, text, remedy in rule(case):
             yield Finding(17, slot, text, remedy)

@@ -39,8 +39,8 @@ def view(result: common.Result) -> Iterator[Item]:
     if liars and not liars[0]["liars"]:
         kept = [row["accuracy"][0] for row in liars]
         yield (
-            f"no client lied, as Krum bears no liar among {ranks - 1} (give --liars, or more ranks): the rules reach "
-            f"{formats.percent(min(kept))} to {formats.percent(max(kept))}"
+            f"no client lied, as Krum tolerates no liar among {ranks - 1} (give --liars, or more ranks): the rules "
+            f"reach {formats.percent(min(kept))} to {formats.percent(max(kept))}"
         )
     elif liars:
         lying = f"{liars[0]['liars']} of {ranks - 1} lie"

@@ -92,12 +92,12 @@ def play(
 
 def check(network: Network) -> None:
     """Refuse a network on which a message's time is more than that of its path and of two cards."""
-    plan = network.plan
-    if plan.jitter is not None or plan.loss is not None:
+    spec = network.spec
+    if spec.jitter is not None or spec.loss is not None:
         raise NoReplay("jitter and loss differ from message to message: run every rank")
-    if not plan.linear:
+    if not spec.linear:
         raise NoReplay("a message's time is more than alpha + n beta there: run every rank")
-    if plan.sharing != "message":
+    if spec.sharing != "message":
         raise NoReplay("messages share cards packet by packet: run every rank")
 
 
@@ -124,7 +124,7 @@ class Roads:
 
     def __init__(self, network: Network) -> None:
         self.network = network
-        self.alike = isinstance(network.plan.topology, Flat) and not network.plan.listed
+        self.alike = isinstance(network.spec.topology, Flat) and not network.spec.listed
         self.alike = self.alike and len(network.hosts) == network.ranks
         self._pairs: dict[tuple[str, int], tuple[int, int]] = {}
         self._local: list[bool] = []  # whether each rank's target is on its own host

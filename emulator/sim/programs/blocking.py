@@ -97,7 +97,7 @@ def _stuck(isolation: Isolation) -> Iterator[None]:
         looks.append(time_of_thread())
         still = looks[-1] - looks[0] < _STILL_S
         if still and isolation.current.comm is not None and not _printing():
-            raise NotSimulated(f"a wait of {2 * _LOOK_S:g} s for what no simulated rank does")
+            raise NotSimulated(f"a wait of {2 * _LOOK_S:g} s outside MPI (for a lock, a socket or another process)")
 
     signal.signal(signal.SIGALRM, look)
     signal.setitimer(signal.ITIMER_REAL, _LOOK_S, _LOOK_S)

@@ -45,7 +45,7 @@ class Ending:
 
 def shuffled(network: Network) -> Network:
     """The same network, on which every message is late by a time of its own."""
-    return Network(replace(network.plan, jitter=LATE), network.ranks)
+    return Network(replace(network.spec, jitter=LATE), network.ranks)
 
 
 def endings(

@@ -55,9 +55,9 @@ class MortalEngine(SimulatedEngine):
         """Take back what has not left, because this rank dies now."""
         for end, receiver, message in self._leaving:
             if end > self.loop.now:
-                receiver.tear(message)
+                receiver.withdraw(message)
 
-    def tear(self, message: Arrival) -> None:
+    def withdraw(self, message: Arrival) -> None:
         """Take back a message to this rank: its receive, if it has one already, gets none."""
         taker = self._takers.pop(id(message), None)
         if taker is not None:

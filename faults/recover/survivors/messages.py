@@ -1,4 +1,4 @@
-"""Messages between survivors: mpi4py's sends and receives, with ranks and tags changed to those of the parent."""
+"""Messages between survivors: mpi4py's sends and receives with ranks and tags translated to the parent's."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ANY_TAG: int = MPI.ANY_TAG
 
 
 class SurvivorMessages:
-    """Sends and receives; a `SurvivorComm` adds the rest.
+    """Sends and receives of a communicator of survivors; `SurvivorComm` adds the rest.
 
     Attributes
     ----------
@@ -38,14 +38,14 @@ class SurvivorMessages:
 
     # -- ranks and tags of the parent
     def member(self, rank: int) -> int:
-        """The parent's rank of a rank; ANY_SOURCE and PROC_NULL stay what they are."""
+        """The parent's rank of one of these ranks; ANY_SOURCE and PROC_NULL stay as they are."""
         try:
             return self.members[rank] if rank >= 0 else rank
         except IndexError:
             raise MPI.Exception(MPI.ERR_RANK) from None
 
     def tag(self, tag: int) -> int:
-        """The tag on the parent."""
+        """The parent's tag of one of these tags."""
         if not self._part:
             return tag
         if 0 <= tag < 1 << BITS:
@@ -56,13 +56,13 @@ class SurvivorMessages:
         )
 
     def rename(self, status: MPI.Status | None) -> None:
-        """Make a status of the parent one of this communicator."""
+        """Translate a status of the parent into this communicator's ranks and tags."""
         if status is not None and status.Get_source() in self._ranks:
             status.Set_source(self._ranks[status.Get_source()])
             status.Set_tag(status.Get_tag() - self._first_tag)
 
     def rank_of_member(self, member: int) -> int:
-        """The rank of one of the parent's ranks."""
+        """The rank here of one of the parent's ranks."""
         return self._ranks.get(member, member)
 
     # -- failures
@@ -79,14 +79,14 @@ class SurvivorMessages:
         return self.parent.Is_revoked()
 
     def failed(self) -> list[int]:
-        """Ranks that are known to be dead; receives from any source go on without them."""
+        """Ranks known to be dead; receives from any source go on without them."""
         self.parent.Ack_failed()
         if self._members is None:
             self._members = self.parent.Get_group()
         return [self._ranks[member] for member in dead_ranks(self.parent, self._members) if member in self._ranks]
 
     def _receive(self, source: int, call: Callable[..., Any], *arguments: Any) -> Any:
-        """Make a receiving call; one from any source goes on when a process died that is none of these ranks.
+        """Make a receiving call, again if one from any source failed by the death of a process outside these ranks.
 
         MPI refuses any source on a communicator with a death that has not been acknowledged there.
         """
@@ -101,7 +101,7 @@ class SurvivorMessages:
                     raise
 
     def _wait(self, peer: int, call: Callable[..., Any], *arguments: Any) -> Any:
-        """Make a blocking call that waits for a rank of the parent."""
+        """Make a blocking call that waits for a rank of the parent, noted for the watchdog."""
         self.note(peer)
         answer = call(*arguments)
         self.note(NO_RANK)
@@ -176,7 +176,7 @@ class SurvivorMessages:
         return NotedRequest(request, self.member(rank), self.note)
 
     def _renamed(self, request: MPI.Request) -> MPI.Request:
-        """Have the status of a receive give this communicator's ranks, where they are not the parent's."""
+        """Make the status of a receive give this communicator's ranks, where they differ from the parent's."""
         if not self._part and self.members[-1] == self._size - 1:
             return request
         if type(request) is MPI.Request:
@@ -187,11 +187,11 @@ class SurvivorMessages:
 
 
 def ignore(rank: int) -> None:
-    """Note nothing: no watchdog reads it."""
+    """Do nothing: no watchdog reads whom this rank waits for."""
 
 
 def _sending(name: str) -> Any:
-    """Make the send of this name, which blocks until the parent's does."""
+    """Make the send of this name, which blocks until the parent's returns."""
 
     def method(self: SurvivorMessages, buf: Any, dest: int, tag: int = 0) -> None:
         member = self.member(dest)

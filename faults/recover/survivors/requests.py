@@ -1,4 +1,4 @@
-"""Requests of a communicator of survivors: they note whom they wait for, and give the survivors' rank of a sender."""
+"""Requests of a communicator of survivors: they note whom they wait for, and name senders by survivors' ranks."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class NotedRequest(MPI.Prequest):
 
 
 class RenamingParent:
-    """The parent of emulated requests, which gives the survivors' ranks."""
+    """The parent of emulated requests, which translates to the survivors' ranks."""
 
     def __init__(self, parent: Any, comm: SurvivorMessages) -> None:
         self._parent, self._comm = parent, comm
@@ -46,7 +46,7 @@ class RenamingParent:
 
 
 class RenamingRequest(MPI.Request):
-    """A receive whose status gives the survivors' rank of the sender."""
+    """A receive whose status names the sender by the survivors' rank."""
 
     def __new__(cls, request: MPI.Request, comm: SurvivorMessages) -> RenamingRequest:
         return super().__new__(cls, request)

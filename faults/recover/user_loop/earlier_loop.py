@@ -1,4 +1,4 @@
-"""The loop before in a program that has several: the next one goes on with the ranks that live."""
+"""Start a second recovering loop of a program with the ranks that survived the first."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 class _Last:
-    """The processes of the loop before in this program, and the communicator that it was given."""
+    """The processes of the program's previous loop, and the communicator that it was given."""
 
     processes: JobProcesses | None = None
     comm: MPI.Intracomm | None = None
 
 
 def survivors_of_last_loop(comm: MPI.Intracomm, policy: Policy) -> MPI.Intracomm:
-    """The communicator for a program's next loop: `comm` itself, or if a loop has run on it, of the living.
+    """The communicator of the program's next loop: `comm`, or its survivors if a loop has run on it.
 
     Raises
     ------
@@ -43,5 +43,5 @@ def survivors_of_last_loop(comm: MPI.Intracomm, policy: Policy) -> MPI.Intracomm
 
 
 def begins(processes: JobProcesses) -> None:
-    """Note the processes of a loop that begins."""
+    """Note the processes of the loop that begins."""
     _Last.processes = processes

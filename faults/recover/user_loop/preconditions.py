@@ -1,4 +1,4 @@
-"""Checks before a program's loop begins: the job must end, or go on, with the first death as its policy needs.
+"""Checks before a program's loop: the job must end, or go on, with the first death as its policy needs.
 
 Under plain mpirun one death ends the job, silently, and that is what `restarting` wants. All else needs a job that goes
 on, which Open MPI >= 5 starts with ``--with-ft ulfm``; its ranks find a variable in their environment then.
@@ -28,7 +28,7 @@ _NUMBERS = "biufc"  # numpy's kinds of dtype that MPI sends
 
 
 def check_policy(name: str) -> Policy:
-    """The policy of `recovering` of that name.
+    """Look up the policy of `recovering` by name.
 
     Raises
     ------
@@ -44,7 +44,7 @@ def check_policy(name: str) -> Policy:
 
 
 def check_state(state: Any) -> None:
-    """Refuse a state that cannot be copied, sent and put back in place.
+    """Refuse a state that cannot be copied, sent and restored in place.
 
     Raises
     ------
@@ -68,7 +68,7 @@ def check_state(state: Any) -> None:
 
 
 def check_survival(call: str, survives: bool | None = None) -> None:
-    """Refuse a job of several ranks that would end with the first death.
+    """Refuse a job of several ranks that would end with its first death.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ def check_survival(call: str, survives: bool | None = None) -> None:
 
 
 def check_mortality() -> None:
-    """Refuse a job whose survivors would wait for the dead: a restart begins when all are gone.
+    """Refuse a job whose survivors would wait for the dead: a restart begins when all ranks have ended.
 
     Raises
     ------

@@ -73,7 +73,7 @@ def test_how_a_program_ends(tmp_path: Path, program: str, status: int, last: str
 
 
 @pytest.mark.parametrize(("options", "words"), [
-    (["--simulate", "4"], "neither --net nor --trace"),
+    (["--simulate", "4"], "got neither"),
     (["--simulate", "4", "--trace"], "simulated ranks need a network"),
     (["--simulate", "4", "--net", "10gbe", "--pace", "2"], "--pace is for ranks of MPI"),
     (["--simulate", "4", "--net", "10gbe", "-n", "4"], "-n is for ranks of MPI"),

@@ -88,7 +88,7 @@ def test_each_example_survives_its_kill(tmp_path, arguments: str, said: str) -> 
         ("", 0, "sum 20.0 20.0 20.0\n"),
         ("bug", 1, ""),
         ("bug of one", 0, "sum 13.0 13.0 13.0\n"),
-        ("bug behind", 1, "sum 20.0 20.0 20.0\n"),
+        ("bug after", 1, "sum 20.0 20.0 20.0\n"),
         ("exit", 5, "sum 20.0 20.0 20.0\n"),
     ],
 )
