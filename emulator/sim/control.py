@@ -1,4 +1,4 @@
-"""The control plane of a simulation: what ranks do together at no simulated time.
+"""The control plane of a simulation: collective calls that take no simulated time.
 
 A collective call: each rank hands in a value and waits for the others, the last one combines the values, and all go on
 at their own times. Communicators are split and duplicated so, and a harness aligns and gathers so beside the network.
@@ -25,14 +25,14 @@ Combine = Callable[[list[Any]], Any]
 
 
 class Aborted(SystemExit):
-    """A rank has called Abort, which ends all ranks."""
+    """Raised when a rank has called Abort, which ends all ranks."""
 
 
 _SELF = MPI.COMM_SELF  # a program on simulated ranks has another one
 
 
 class ControlCollective(Operation):
-    """A collective call of the control plane; complete when every rank has entered it.
+    """A collective call of the control plane, complete when every rank has entered it.
 
     Attributes
     ----------
@@ -50,7 +50,7 @@ class ControlCollective(Operation):
 
     @property
     def missing(self) -> list[int]:
-        """Ranks of the engine that have not entered."""
+        """Engine ranks that have not entered yet."""
         here = {engine.rank for _, engine in self.entered}
         return [rank for rank in self._shared.ranks if rank not in here]
 
@@ -66,7 +66,7 @@ class ControlCollective(Operation):
 
 
 class _Barrier:
-    """The request of a barrier that a rank does not wait in; a test that finds it open lets simulated time pass."""
+    """The request of a nonblocking barrier; a test that finds it incomplete lets simulated time pass."""
 
     def __init__(self, engine: SimulatedEngine, call: ControlCollective) -> None:
         self._engine, self._call = engine, call
@@ -87,7 +87,7 @@ class _Barrier:
 
 
 class Shared:
-    """What all ranks of a communicator know: its members, and the collective calls that are under way.
+    """What all ranks of a communicator share: its members and the collective calls in progress.
 
     Attributes
     ----------
@@ -104,7 +104,7 @@ class Shared:
 
 
 class Control(FaultTolerance):
-    """One rank's control plane of a communicator; it stands where an emulated communicator has one of MPI's own."""
+    """One rank's control plane of a communicator, in place of the MPI communicator of an emulated one."""
 
     def __init__(self, shared: Shared, rank: int, engine: SimulatedEngine) -> None:
         self.shared, self.rank, self.engine = shared, rank, engine
@@ -121,7 +121,7 @@ class Control(FaultTolerance):
         raise UsageError(f"{name} is not simulated: run the program with real ranks (mpirun) for it")
 
     def _meet(self, value: Any, combine: Combine, size: int | None = None, key: Any = None) -> Any:
-        """Leave a value, wait for all others, and give what the last one made of the values."""
+        """Enter a value, wait for all others, and return what the last rank computed from all values."""
         call = self._join(value, combine, size, key)
         if not call.complete:
             self.engine.wait(call)
@@ -130,7 +130,7 @@ class Control(FaultTolerance):
         return call.result
 
     def _join(self, value: Any, combine: Combine, size: int | None = None, key: Any = None) -> ControlCollective:
-        """Leave a value; the last one to do so combines the values and lets the others go on."""
+        """Enter a value; the last rank to do so combines the values and lets the others continue."""
         shared, engine = self.shared, self.engine
         if key is None:
             key = self._met
@@ -169,7 +169,7 @@ class Control(FaultTolerance):
         return list(found) if self.rank == root else None
 
     def bcast(self, obj: Any, root: int = 0) -> Any:
-        """Give every rank a copy of the root's object, as a message would."""
+        """Return a copy of the root's object on every rank, as a message would."""
         data = MPI.pickle.dumps(obj) if self.rank == root else None
         found = self._meet(data, lambda values: values[root])
         return obj if self.rank == root else MPI.pickle.loads(found)
@@ -227,7 +227,7 @@ class Control(FaultTolerance):
         return self._child(self._meet((color, key), self._divide))
 
     def _divide(self, asked: list[tuple[int, int]]) -> dict[int, Shared]:
-        """Make what the ranks of each color share; by color."""
+        """Make the shared state for each color."""
         colors: dict[int, list[tuple[int, int]]] = {}
         for rank, (color, key) in enumerate(asked):
             if color != MPI.UNDEFINED:
@@ -277,7 +277,7 @@ class Control(FaultTolerance):
         raise Aborted(errorcode)
 
     def Call_errhandler(self, code: int) -> None:
-        """Do what the error handler says; without one of its own a communicator raises exceptions."""
+        """Call the error handler; without one of its own a communicator raises exceptions."""
         if self._local is not None:
             self._local.Call_errhandler(code)
 
@@ -287,14 +287,14 @@ class Control(FaultTolerance):
 
     @property
     def alone(self) -> MPI.Intracomm:
-        """A communicator of MPI's that this rank has for itself."""
+        """A communicator of MPI over this process only, for this rank."""
         if self._local is None:
             self._local = _SELF.Dup()
         return self._local
 
 
 def _kept_locally(name: str) -> Any:
-    """Make the method that is carried out on a communicator of MPI's that this rank has for itself."""
+    """Make a method that runs on a communicator of MPI over this process only."""
 
     def method(self: Control, *arguments: Any, **named: Any) -> Any:
         return getattr(self.alone, name)(*arguments, **named)
@@ -325,7 +325,7 @@ def _divide_by_group(asked: list[tuple[int, ...]]) -> dict[int, Shared]:
 
 
 class ControlCarrier(Carrier):
-    """The carrier of a control plane: simulated time, waiting as the engine does it."""
+    """The carrier of a control plane: simulated time, and waiting in the rank's engine."""
 
     timed = True
 

@@ -9,7 +9,7 @@ from emulator.report.views import common, fits
 
 
 def view(result: common.Result) -> Iterator[Item]:
-    """The view of a result whose command has none of its own: measurements, fits, and the names of all other fields."""
+    """Measurements, fits, and the names of all other fields."""
     yield from common.measurements(result)
     yield from fits.fits(result)
     yield from common.formula_errors(result)
