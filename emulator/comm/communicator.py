@@ -193,17 +193,8 @@ class EmulatedComm(Probes, Pickled, ObjectCollectives, Management, Refused, MPI.
         """Set the clocks of all ranks to the latest of them; collective, costs no emulated time.
 
         For the start of a repetition. Paced, emulated time is also tied to the wall anew, so that what happened
-        before cannot make the repetition late; with an automatic pace it may be raised.
-
-        Parameters
-        ----------
-        ranks : those that take part, in the same order everywhere, where others are dead; the tie to the wall then
-            stays
-
-        Returns
-        -------
-        float
-            The common time in seconds.
+        before cannot make the repetition late, and an automatic pace may be raised; not where only `ranks` take part
+        (see `emulator.carrier.Carrier.align`).
         """
         engine = self.engine
         self.now()

@@ -17,10 +17,10 @@ from heapq import heapify, heappush
 from typing import TYPE_CHECKING, Any
 
 from emulator.core.cards import order_of
-from emulator.core.connection import Connection
 from emulator.core.matching import Receive
 from emulator.core.message import LOOPBACK, Arrival
 from emulator.core.operations import Synchronous, Transfer
+from emulator.core.routes import Connection
 from emulator.network.protocol import Protocol
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ A link serves messages in the order in which they come to it; those of one insta
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
@@ -61,14 +62,10 @@ class Ways:
     """
 
     def __init__(self, make: Callable[[int, int], Way], slowdown: Callable[[int], float] = lambda rank: 1.0) -> None:
-        self._make, self.slowdown = make, slowdown
-        self._made: dict[tuple[int, int], Way] = {}
+        self._way, self.slowdown = functools.cache(make), slowdown
 
     def __call__(self, source: int, target: int) -> Way:
-        found = self._made.get((source, target))
-        if found is None:
-            found = self._made[source, target] = self._make(source, target)
-        return found
+        return self._way(source, target)
 
 
 def alike(alpha: float, beta: float) -> Ways:

@@ -19,7 +19,7 @@ def series_of(rows: Rows) -> list[Series]:
         members = ends if known else tuple(range(row["ranks"]))
         labels = {name: row[name] for name in ("source", "destination", "algorithm") if row.get(name) is not None}
         job = Job(row["pattern"], row["ranks"], row["bytes"], members, labels=labels)  # type: ignore[arg-type]
-        found.setdefault(_name(job.pattern, job.ranks, job.bytes, job.labels), Series(job))
+        found.setdefault(job.name, Series(job))
     return list(found.values())
 
 
@@ -31,13 +31,13 @@ def join(series: Sequence[Series], launches: Iterable[Rows]) -> None:
     launches : the raw samples of each
     """
     others = list(launches)
-    found: dict[Any, Series] = {_name(s.job.pattern, s.job.ranks, s.job.bytes, s.job.labels): s for s in series}
+    found = {one.job.name: one for one in series}
     own = {name: (one.seconds, one.skews) for name, one in found.items()}
     for one in series:
         one.seconds, one.skews, one.launches = [], [], []
     for number, rows in enumerate(others):
         for row in rows:
-            to = found.get(_name(row["pattern"], row["ranks"], row["bytes"], row))
+            to = found.get(named(row))
             if to is not None:
                 to.seconds.append(float(row["seconds"]))
                 to.skews.append(float(row["skew"] or 0.0))
@@ -48,8 +48,9 @@ def join(series: Sequence[Series], launches: Iterable[Rows]) -> None:
         found[name].launches += [len(others)] * len(seconds)
 
 
-def _name(pattern: str, ranks: int, size: int, labels: Mapping[str, Any]) -> tuple[Any, ...]:
-    return pattern, ranks, size, labels.get("source"), labels.get("destination")
+def named(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    """The name of the job that a row of samples, or a measurement of a result, is of."""
+    return row["pattern"], row["ranks"], row["bytes"], row.get("source"), row.get("destination")
 
 
 def split(rows: Rows) -> list[Rows]:

@@ -55,6 +55,11 @@ class Job:
     every_rank: bool = False
     messages: int | None = None
 
+    @property
+    def name(self) -> tuple[Any, ...]:
+        """What tells jobs of one run apart; see `emulator.measure.samples.named`."""
+        return self.pattern, self.ranks, self.bytes, self.labels.get("source"), self.labels.get("destination")
+
 
 @dataclass
 class Series:

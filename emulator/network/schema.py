@@ -7,7 +7,7 @@ documentation: `docs/networks.md` lists them.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -90,20 +90,19 @@ class Distribution(Variation):
     """A distribution of the latency that is added to a message."""
 
     distribution: str
+    makes: ClassVar[type[Any]]  # of a distribution's own fields, in their order
 
     def jitter(self, folder: Path | None) -> jitters.Jitter:
         """The jitter of this section; a file that it names is looked for in `folder`."""
-        raise NotImplementedError
+        return self.makes(*self.model_dump(exclude={"on", "distribution"}).values())
 
 
 class ConstantSection(Distribution):
     """The same jitter for every message."""
 
+    makes = jitters.Constant
     distribution: Literal["constant"]
     value: Seconds = Field(description="added to every message")
-
-    def jitter(self, folder: Path | None) -> jitters.Jitter:
-        return jitters.Constant(self.value)
 
 
 class UniformSection(Distribution):
@@ -122,33 +121,27 @@ class UniformSection(Distribution):
 class NormalSection(Distribution):
     """Normal jitter, cut off at zero."""
 
+    makes = jitters.Normal
     distribution: Literal["normal"]
     mean: Seconds = Field(default=0.0, description="before it is cut off at zero")
     deviation: Seconds = Field(description="standard deviation, before it is cut off at zero")
-
-    def jitter(self, folder: Path | None) -> jitters.Jitter:
-        return jitters.Normal(self.mean, self.deviation)
 
 
 class ExponentialSection(Distribution):
     """Exponential jitter."""
 
+    makes = jitters.Exponential
     distribution: Literal["exponential"]
     mean: Seconds = Field(description="mean")
-
-    def jitter(self, folder: Path | None) -> jitters.Jitter:
-        return jitters.Exponential(self.mean)
 
 
 class ParetoSection(Distribution):
     """Pareto jitter from zero on: a heavy tail."""
 
+    makes = jitters.Pareto
     distribution: Literal["pareto"]
     scale: Seconds = Field(description="the mean is scale / (shape - 1)")
     shape: Factor = Field(default=3.0, description="smaller is heavier; no mean at 1 or below")
-
-    def jitter(self, folder: Path | None) -> jitters.Jitter:
-        return jitters.Pareto(self.scale, self.shape)
 
 
 class EmpiricalSection(Distribution):

@@ -50,7 +50,7 @@ def current() -> Launch:
 
 
 def start(ranks: int, launches: int, name: str, out: str | None) -> int:
-    """Start this program under mpirun `count` times, one after the other; the exit status is the largest.
+    """Start this program under mpirun `launches` times, one after the other; the exit status is the largest.
 
     Parameters
     ----------
@@ -131,14 +131,11 @@ def join(run: Run, series: Sequence[Series], alone: bool) -> None:
 
 def _keep_wrong(found: Mapping[str, Any], series: Sequence[Series]) -> None:
     """Add the counts of wrong elements of earlier launches, by measurement."""
-    wrong = {
-        (row["pattern"], row["ranks"], row["bytes"], row.get("source"), row.get("destination")): row["wrong"] or 0
-        for row in found["measurements"]
-    }
+    from emulator.measure.samples import named
+
+    wrong = {named(row): row["wrong"] or 0 for row in found["measurements"]}
     for one in series:
-        labels = one.job.labels
-        name = (one.job.pattern, one.job.ranks, one.job.bytes, labels.get("source"), labels.get("destination"))
-        one.wrong = (one.wrong or 0) + wrong.get(name, 0)
+        one.wrong = (one.wrong or 0) + wrong.get(one.job.name, 0)
 
 
 def _earlier(run: Run) -> dict[Path, Rows]:

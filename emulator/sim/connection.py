@@ -16,24 +16,22 @@ from mpi4py import MPI
 
 from emulator.comm.management import context_number
 from emulator.core.instruments import Wait
-from emulator.core.operations import Operation
+from emulator.sim.joint import JointCall
 
 if TYPE_CHECKING:
     from emulator.sim.ulfm.failures import Failures
 
 
-class Connection(Operation):
+class Connection(JointCall):
     """The operation for which the ranks of both groups wait in `Accept` and `Connect`.
 
     Parameters
     ----------
     starter : the rank that has started the newcomers, one of the accepting group
     newcomers : the connecting group
-
-    Attributes
-    ----------
-    error : the MPI error that it ends with, 0 for none
     """
+
+    purpose = "to accept or to connect"
 
     def __init__(self, failures: Failures, starter: int, newcomers: Sequence[int], port: str) -> None:
         self._failures, self._port = failures, port
@@ -41,12 +39,10 @@ class Connection(Operation):
         self._revoked: set[int] = set()
         self._entered: set[int] = set()
         self._merged: Any = None
-        self._settled = self.complete = False
-        self.error = 0
+        self._settled = False
 
     @property
     def missing(self) -> list[int]:
-        """Engine ranks that have not called yet."""
         return [rank for rank in (*self._accepting, *self._newcomers) if rank not in self._entered]
 
     def poll(self) -> bool:

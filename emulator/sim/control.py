@@ -7,7 +7,7 @@ at their own times. Communicators are split and duplicated so, and a harness ali
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,10 +15,10 @@ from mpi4py import MPI
 
 from emulator.carrier import Carrier
 from emulator.comm.members import Members
-from emulator.core.operations import Operation
 from emulator.errors import UsageError
 from emulator.sim.engine import SimulatedEngine
 from emulator.sim.groups import SimulatedGroup
+from emulator.sim.joint import JointCall, JointRequest
 from emulator.sim.ulfm.fault_tolerance import FaultTolerance
 
 Combine = Callable[[list[Any]], Any]
@@ -31,26 +31,25 @@ class Aborted(SystemExit):
 _SELF = MPI.COMM_SELF  # a program on simulated ranks has another one
 
 
-class ControlCollective(Operation):
+class ControlCollective(JointCall):
     """A collective call of the control plane, complete when every rank has entered it.
+
+    It ends with an error if a rank is dead that has not entered, or the communicator was revoked.
 
     Attributes
     ----------
     entered : place and engine of each rank that has
-    error : the MPI error that it ends with because a rank is dead that has not entered, or it was revoked; 0 for none
     """
+
+    purpose = "in a collective call that makes a communicator or belongs to the control plane"
 
     def __init__(self, shared: Shared, size: int) -> None:
         self._shared = shared
         self.values: list[Any] = [None] * size
         self.entered: list[tuple[int, SimulatedEngine]] = []
-        self.result: Any = None
-        self.error = 0
-        self.complete = False
 
     @property
     def missing(self) -> list[int]:
-        """Engine ranks that have not entered yet."""
         here = {engine.rank for _, engine in self.entered}
         return [rank for rank in self._shared.ranks if rank not in here]
 
@@ -63,27 +62,6 @@ class ControlCollective(Operation):
         elif first.dead and not first.dead.isdisjoint(self.missing):
             self.error = MPI.ERR_PROC_FAILED
         return self.error != 0
-
-
-class _Barrier:
-    """The request of a nonblocking barrier; a test that finds it incomplete lets simulated time pass."""
-
-    def __init__(self, engine: SimulatedEngine, call: ControlCollective) -> None:
-        self._engine, self._call = engine, call
-
-    def Test(self) -> bool:
-        if not self._call.poll():
-            self._engine.idle(self)
-        return self._end() if self._call.poll() else False
-
-    def Wait(self) -> bool:
-        self._engine.wait(self._call)
-        return self._end()
-
-    def _end(self) -> bool:
-        if self._call.error:
-            raise MPI.Exception(self._call.error)
-        return True
 
 
 class Shared:
@@ -159,7 +137,7 @@ class Control(FaultTolerance):
     barrier = Barrier
 
     def Ibarrier(self) -> Any:
-        return _Barrier(self.engine, self._join(None, _nothing))
+        return JointRequest(self.engine, self._join(None, _nothing))
 
     def allgather(self, sendobj: Any) -> list[Any]:
         return list(self._meet(sendobj, _as_they_are))
@@ -227,17 +205,12 @@ class Control(FaultTolerance):
         return self._child(self._meet((color, key), self._divide))
 
     def _divide(self, asked: list[tuple[int, int]]) -> dict[int, Shared]:
-        """Make the shared state for each color."""
+        """Make the shared state of each color's communicator."""
         colors: dict[int, list[tuple[int, int]]] = {}
         for rank, (color, key) in enumerate(asked):
             if color != MPI.UNDEFINED:
                 colors.setdefault(color, []).append((key, rank))
-        made: dict[int, Shared] = {}
-        for rows in colors.values():
-            ranks = [self.shared.ranks[rank] for _, rank in sorted(rows)]
-            shared = Shared(ranks)
-            made.update(dict.fromkeys(ranks, shared))
-        return made
+        return _shared_by([self.shared.ranks[rank] for _, rank in sorted(rows)] for rows in colors.values())
 
     def _child(self, made: dict[int, Shared]) -> Any:
         shared = made.get(self.engine.rank)
@@ -249,7 +222,7 @@ class Control(FaultTolerance):
         return self.Split(self.engine.host if split_type != MPI.UNDEFINED else MPI.UNDEFINED, key)
 
     def Create(self, group: SimulatedGroup) -> Any:
-        return self._child(self._meet(tuple(group.ranks), _divide_by_group))
+        return self._child(self._meet(tuple(group.ranks), lambda asked: _shared_by(dict.fromkeys(asked))))
 
     def Create_group(self, group: SimulatedGroup, tag: int = 0) -> Any:
         ranks = tuple(group.ranks)
@@ -316,11 +289,11 @@ def _as_they_are(values: list[Any]) -> list[Any]:
     return values
 
 
-def _divide_by_group(asked: list[tuple[int, ...]]) -> dict[int, Shared]:
+def _shared_by(groups: Iterable[Sequence[int]]) -> dict[int, Shared]:
+    """Make what the ranks of each group share, for each of them; of a rank in several groups the last one's."""
     made: dict[int, Shared] = {}
-    for ranks in dict.fromkeys(asked):
-        shared = Shared(ranks)
-        made.update(dict.fromkeys(ranks, shared))
+    for ranks in groups:
+        made |= dict.fromkeys(ranks, Shared(ranks))
     return made
 
 

@@ -10,10 +10,8 @@ from emulator.comm.requests import EmulatedRequest
 from emulator.core.message import ANY_SOURCE, Arrival
 from emulator.core.waits_for import cycle
 from emulator.errors import CheckFailed
-from emulator.sim.connection import Connection
-from emulator.sim.control import ControlCollective
 from emulator.sim.engine import SimulatedEngine
-from emulator.sim.ulfm.fault_tolerance import SurvivorCall
+from emulator.sim.joint import JointCall
 
 _SHOWN = 8
 _LIBRARY = ("emulator", "primitives")  # not the program
@@ -62,16 +60,11 @@ def _state(engine: SimulatedEngine) -> str:
 
 
 def _awaited(engine: SimulatedEngine) -> str:
-    operation = engine.operation or (engine.polled if isinstance(engine.polled, SurvivorCall) else None)
+    operation = engine.operation or (engine.polled if isinstance(engine.polled, JointCall) else None)
     if operation is None:
         return "a message (it polls)"
-    if isinstance(operation, ControlCollective):
-        who = _named(operation.missing)
-        return f"{who} in a collective call that makes a communicator or belongs to the control plane"
-    if isinstance(operation, Connection):
-        return f"{_named(operation.missing)} to accept or to connect"
-    if isinstance(operation, SurvivorCall):
-        return f"{_named(operation.missing)} in an agreement of the survivors"
+    if isinstance(operation, JointCall):
+        return f"{_named(operation.missing)} {operation.purpose}"
     destination = getattr(operation, "destination", None)
     if destination is not None:
         return f"rank {destination} to receive its synchronous message"

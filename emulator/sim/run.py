@@ -71,10 +71,7 @@ def run(
     ----------
     program : called on each rank with the communicator of all ranks
     ranks : how many
-    network : a `Network`, a preset's name or a network file
-    seed : of jitter and loss
-    compute : "measured" charges each rank its own CPU time between calls, "none" nothing
-    collectives : a module with the algorithms of the collectives; None: what the entry point group names
+    network, seed, compute, collectives : as of `emulator.wire.emulate.emulate`
     failures : lets ranks die and stop; None: no rank does
 
     Raises

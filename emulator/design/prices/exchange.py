@@ -95,7 +95,7 @@ class Exchange:
 
     @property
     def slack(self) -> float:
-        """Exchanges by which a gossiped message may be late; infinite if nothing is waited for."""
+        """Exchanges by which a message may be late; infinite if nothing is waited for."""
         return {"synchronous": 0, "bounded": self.bound}.get(self.model, math.inf)
 
     def count(self, spread: float) -> int:
@@ -173,10 +173,9 @@ def _programs(one: Exchange, computes: NDArray[np.float64]) -> list[Any]:
 def _loose(flows: Sequence[Exchange], computes: NDArray[np.float64], ways: Ways) -> float:
     """Simulate workers that do not wait for all others, whose messages queue at the servers' cards as they come."""
     one = flows[0]
-    bound = {"synchronous": 0, "bounded": one.bound}.get(one.model, math.inf)
     alone = len(flows) == 1
     calls = [_call(flow, alone) for flow in flows]
-    ends = services.loose(computes, one.flow.servers, calls, ways, bound, pulled=alone).mean(axis=1)
+    ends = services.loose(computes, one.flow.servers, calls, ways, one.slack, pulled=alone).mean(axis=1)
     return float(ends[-1] - ends[WARM_UP - 1]) / (len(ends) - WARM_UP)
 
 

@@ -62,7 +62,7 @@ def finding(result: Mapping[str, Any]) -> str:
 
 
 def _where(result: Mapping[str, Any]) -> tuple[str, str, str]:
-    return _MODULES.get(result["demo"], "emulator.report.views.unknown:view").partition(":")
+    return _MODULES.get(result["demo"], "emulator.report.views.fits:unknown").partition(":")
 
 
 def body(result: Mapping[str, Any]) -> Iterator[Item]:

@@ -150,3 +150,15 @@ def checks(rows: Sequence[Row]) -> Iterator[Item]:
 def _off(row: Row) -> float:
     configured, recovered = row["configured"], row["recovered"]
     return recovered / configured - 1 if configured else float(recovered != configured)
+
+
+def unknown(result: common.Result) -> Iterator[Item]:
+    """The view of a result whose command has none of its own: measurements, fits, and the names of all other fields."""
+    yield from common.measurements(result)
+    yield from fits(result)
+    yield from common.formula_errors(result)
+    told = {"schema", "demo", "command", "started", "environment", "network", "clock", "pace", "fidelity",
+            "measurements", "fits", "held_out", "warnings", "failures", "formula_errors", "timeline"}  # fmt: skip
+    others = [name for name, value in result.items() if name not in told and value not in (None, [], {})]
+    if others:
+        yield Text(f"only in the result file: {', '.join(others)}", "dim")

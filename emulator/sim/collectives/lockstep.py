@@ -28,7 +28,7 @@ from __future__ import annotations
 import math
 import warnings
 from array import array
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -123,7 +123,7 @@ class Lockstep:
         self._receives: list[int] = []  # that each rank has begun
         self._phantoms = False
         # By receiver and sender: receives that wait for their message, or payloads that wait for their receive.
-        self._inboxes: list[dict[int, deque[Any]]] = [{} for _ in range(self.size)]
+        self._inboxes: list[dict[int, deque[Any]]] = [defaultdict(deque) for _ in range(self.size)]
 
     def join(self, comm: Any, collective: Any) -> bool:
         """Join a rank to the collective; see `run`."""
@@ -235,14 +235,10 @@ class Lockstep:
             for place in ranks:
                 request = awaited[place]
                 if request is not None:
-                    if type(request) is list:
-                        if request[1] is not None:
-                            left.append(place)
-                            continue
-                    elif request._current[1] is not None:
+                    if (request if type(request) is list else request._current)[1] is not None:
                         left.append(place)
                         continue
-                    else:
+                    if type(request) is not list:
                         request._current = None
                 moved = True
                 try:
@@ -279,10 +275,7 @@ class Lockstep:
             number = len(sizes)
             sizes.append(len(payload))
             self._rows[place].append(dest * _KINDS + SEND)
-        inbox = self._inboxes[dest]
-        waiting = inbox.get(place)
-        if waiting is None:
-            waiting = inbox[place] = deque()
+        waiting = self._inboxes[dest][place]
         if self._phantoms and phantom.holds(payload):
             payload = None
         if waiting and type(waiting[0]) is list:
@@ -299,10 +292,7 @@ class Lockstep:
             self._receives[place] = number + 1
             self._rows[place].append(source * _KINDS + RECEIVE)
         receive = [number, view]
-        inbox = self._inboxes[place]
-        waiting = inbox.get(source)
-        if waiting is None:
-            waiting = inbox[source] = deque()
+        waiting = self._inboxes[place][source]
         if waiting and type(waiting[0]) is not list:
             _fill(receive, waiting.popleft())
         else:

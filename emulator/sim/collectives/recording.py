@@ -111,7 +111,7 @@ class _Recorder:
 
 
 def record(make: Make, rank: int, ranks: int) -> NDArray[np.int64]:
-    """Record the steps of one rank of `size`, shape (steps, 3)."""
+    """Record the steps of rank `rank` of `ranks`, shape (steps, 3)."""
     comm = _Recorder(rank, ranks)
     for request in make(comm).steps():
         request.Wait()

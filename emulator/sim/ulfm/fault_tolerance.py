@@ -14,34 +14,29 @@ from typing import Any
 from mpi4py import MPI
 
 from emulator.core.instruments import Wait
-from emulator.core.operations import Operation
 from emulator.sim.groups import SimulatedGroup
+from emulator.sim.joint import JointCall, JointRequest
 from emulator.sim.ulfm.failures import Failures
 
 
-class SurvivorCall(Operation):
+class SurvivorCall(JointCall):
     """A collective call of the living members of a communicator.
 
     Attributes
     ----------
     values : by rank of the engine, of those that have entered
-    error : the MPI error that it ends with on all ranks, 0 for none
     """
+
+    purpose = "in an agreement of the survivors"
 
     def __init__(self, failures: Failures, members: Any, conclude: Callable[[SurvivorCall], float]) -> None:
         self.failures, self.members, self._conclude = failures, members, conclude
         self.values: dict[int, Any] = {}
-        self.result: Any = None
-        self.error = 0
-        self.complete = self._settled = False
+        self._settled = False
         failures.on_known.append(self.look)
-
-    def poll(self) -> bool:
-        return self.complete
 
     @property
     def missing(self) -> list[int]:
-        """Engine ranks that must still enter."""
         known = self.failures.known
         return [rank for rank in self.members.ranks if rank not in self.values and rank not in known]
 
@@ -59,32 +54,20 @@ class SurvivorCall(Operation):
 
     def _finish(self) -> None:
         self.complete = True
-        for rank in self.values:
-            engine = self.failures.engines[rank]
-            engine.loop.wake(engine, engine.loop.now)
+        self.failures.wake(self.values)
 
 
-class AgreementRequest:
+class AgreementRequest(JointRequest):
     """The request of `Iagree`; its buffer gets the agreed value even if it raises."""
 
     def __init__(self, control: FaultTolerance, call: SurvivorCall, buffer: Any) -> None:
-        self._engine, self._call, self._buffer = control.engine, call, buffer
-
-    def Test(self, status: Any = None) -> bool:
-        if not self._call.complete:
-            self._engine.idle(self._call)
-        return self._end() if self._call.complete else False
-
-    def Wait(self, status: Any = None) -> bool:
-        self._engine.wait(self._call)
-        return self._end()
+        super().__init__(control.engine, call)
+        self._buffer = buffer
 
     def _end(self) -> bool:
         self._engine.wait_until(self._engine.loop.now, Wait.POLL)
         self._buffer[0] = self._call.result
-        if self._call.error:
-            raise MPI.Exception(self._call.error)
-        return True
+        return super()._end()
 
 
 class FaultTolerance:
@@ -120,9 +103,8 @@ class FaultTolerance:
     def _revoked_everywhere(self) -> None:
         self.shared.revoked.update(self.shared.ranks)
         for rank in self.shared.ranks:
-            engine = self._failures.engines[rank]
-            engine.quick = False
-            engine.loop.wake(engine, engine.loop.now)
+            self._failures.engines[rank].quick = False
+        self._failures.wake(self.shared.ranks)
 
     def Is_revoked(self) -> bool:
         return self.engine.rank in self.shared.revoked
