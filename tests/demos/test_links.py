@@ -81,7 +81,7 @@ def test_maps_show_every_direction(heterogeneous):
 
 
 def test_the_machines_own_links_get_figures(tmp_path):
-    done = run_demo("links", 3, tmp_path, "--sizes", "8:64K", "--budget", "1")
+    done = run_demo("links", 3, tmp_path, "--sizes", "8:64K", "--budget", "0.4")
     assert done.status == 0, done.text
     result = done.result
     assert {(fit["source"], fit["destination"]) for fit in result["fits"]} == {(0, 1), (0, 2), (1, 2)}

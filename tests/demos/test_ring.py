@@ -31,7 +31,7 @@ ALPHA, BETA = 50e-6, 0.8e-9
 def measured(tmp_path_factory):
     """A short run on the machine's own transport."""
     folder = tmp_path_factory.mktemp("ring")
-    return run_demo("ring", 3, folder, "--sizes", "4,1K,64K", "--ranks", "2,3", "--budget", "1")
+    return run_demo("ring", 3, folder, "--sizes", "4,1K,64K", "--ranks", "2,3", "--budget", "0.4")
 
 
 @pytest.fixture(scope="module")

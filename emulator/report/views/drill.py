@@ -36,7 +36,7 @@ _MOST_REPEATS = 24  # in a chart
 
 
 def finding(result: Mapping[str, Any]) -> str | None:
-    """What failed, how the job recovered, and what it took."""
+    """What failed, how the job recovered, and how long that took."""
     one = result.get("drill")
     if not one:
         return None
@@ -129,7 +129,7 @@ def _lost(steps: int) -> str:
 
 
 def _ranks(episode: Row, title: str, number: int) -> Iterator[Series]:
-    """The phases of each process, end to end from the first death; a dead one has none."""
+    """The phases of each process, end to end from the first death; none for a dead one."""
     rows = episode.get("ranks") or ()
     phases = dict.fromkeys(phase for row in rows for phase in row["phases"])
     if not phases:
@@ -162,7 +162,7 @@ def _pictures(one: Row) -> Iterator[Series]:
 
 
 def _spread(of: Row | None, median: float | None = None) -> str:
-    """A median with its interval, and of how many, where there are several."""
+    """A median with its interval and the number of values, if there are several."""
     if of is None or of.get("n", 1) < 2:
         return format_time(of["median"] if of and median is None else median or 0.0)
     return f"median {_interval(of, format_time)} of {of['n']}"
