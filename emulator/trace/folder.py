@@ -1,4 +1,4 @@
-"""The traces in a run folder: what is done before ranks begin to record, and after all have ended."""
+"""The traces in a run folder: preparing it before ranks record, and concluding after all have ended."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from emulator.trace.summary import summarise
 
 
 def prepare(folder: Path) -> None:
-    """Remove what an earlier run has left in this run folder; one rank calls it before any begins."""
+    """Remove an earlier run's traces from this run folder; one rank calls it before any records."""
     for file in (*(folder / TRACES).glob("*.bin"), folder / perfetto.FILE, folder / diagram.PAGE):
         file.unlink(missing_ok=True)
 
 
 def discard(folder: Path) -> None:
-    """Remove what a run that was rejected has recorded; one rank calls it, and no rank needs to have ended."""
+    """Remove the traces of a rejected run; one rank calls it, and no rank needs to have ended."""
     shutil.rmtree(folder / TRACES, ignore_errors=True)
 
 
 def conclude(folder: Path) -> dict[str, Any]:
-    """Read what all ranks have recorded, write both pictures of it, and give the ``timeline`` of the result.
+    """Read the records of all ranks, write both pictures, and return the result's ``timeline``.
 
     The pictures are `perfetto.FILE` and `diagram.PAGE`; ``unwritten`` says why one could not be written, so that a full
     disk does not cost the result. The timeline is the summary, and in ``diagram`` what `diagram.data` has picked, as

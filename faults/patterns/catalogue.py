@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from emulator import policies
 from emulator.errors import Registry, UsageError
-from faults import policies
+from emulator.policies import Policy
 from faults.drill.job_spec import JobSpec
 from faults.drill.training import REDUCTIONS
 from faults.patterns import oracles
 from faults.patterns.oracles import Finding, Results
-from faults.policies import Policy
 from primitives.federated import rules
 
 _GRAPH_LOSSES = 3  # deaths after which no rank of the random 4-regular graph is cut off yet
