@@ -28,7 +28,7 @@ def legal_policies(flows: Sequence[Flow]) -> list[str]:
     deciding = {kind for kind in kinds if kind.sums} or kinds
     beside = any(kind.servers for kind in kinds)
     legal = {name for kind in deciding for name in kind.policies}
-    return [name for name, policy in POLICIES.items() if name in legal or (beside and policy.replicas)]
+    return [name for name, policy in POLICIES.items() if name in legal or (beside and policy.replicas > 1)]
 
 
 DISK = 1e9

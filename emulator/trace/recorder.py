@@ -30,10 +30,7 @@ ROW = np.dtype(
     [
         ("serial", "u4"),  # counts the rows of the rank from 1; 0 where none has been written
         ("kind", "i2"),
-        (
-            "why",
-            "i2",
-        ),  # of a wait; of a send SENDING if the rank waited from `asked` until `end`; of a phase 1 in a recovery
+        ("why", "i2"),  # of a wait; of a send SENDING if it waited from `asked` until `end`; of a phase of recovery 1
         ("peer", "i4"),  # the other rank; of a phase its step
         ("tag", "i4"),
         ("t", "f8"),  # sent: asked for; received and waited: since; phase and fault: at

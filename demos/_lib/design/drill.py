@@ -14,14 +14,13 @@ from demos._lib.cases.case import program_of
 from demos._lib.design import report as design_report
 from demos._lib.design.receipts import kept
 from demos._lib.program import Asked
-from emulator import design
+from emulator import design, policies
 from emulator.design.model import Design, Facts, facts_and_design
 from emulator.design.prices import failures, pricing
 from emulator.design.sheets.sheet import Sheet
 from emulator.errors import UsageError
 from emulator.launch import mpirun
 from emulator.units import format_time
-from faults import policies
 from faults.cli.report import NOT_RECOVERED, Report, over
 from faults.drill import drill as drills
 from faults.drill.job_spec import JOURNAL, JobSpec

@@ -11,9 +11,8 @@ from typing import Any
 
 import pytest
 
-from emulator import results
+from emulator import policies, results
 from emulator.trace import loading
-from faults import policies
 from faults.launch import own_program
 from faults.record import outcome
 from tests.emulator.trace import perfetto_format
