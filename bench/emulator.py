@@ -20,7 +20,7 @@ from emulator import carrier, costs
 from emulator.core import wall_clock
 from emulator.measure.fit import fit
 from emulator.measure.model import MESSAGE, Point
-from emulator.network import Host, Network, Nic, Plan
+from emulator.network import Host, Network, NetworkSpec, Nic
 from emulator.network import Path as Way
 from emulator.trace import tracing
 from primitives import collectives
@@ -74,7 +74,7 @@ def _job(n: int, what: str, budget: float) -> Figures:
 def network(alpha: float) -> Network:
     """Like hosts at 10 Gbit/s, one rank on each."""
     host = Host("h", Nic(BETA, BETA), 1.0, Way(alpha, BETA))
-    return Network(Plan("bench", "", (host,), False, 1, "block", alpha, BETA), MPI.COMM_WORLD.Get_size())
+    return Network(NetworkSpec("bench", "", (host,), False, 1, "block", alpha, BETA), MPI.COMM_WORLD.Get_size())
 
 
 def repeat(budget: float, least: int, body: Callable[[], None]) -> None:

@@ -8,6 +8,7 @@ python -m demos.design plan demos/cases/recommendation.toml --save mine.toml
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import sys
@@ -20,6 +21,7 @@ import click
 
 from demos._lib.design import receipts as receipts_of
 from demos._lib.design import report
+from demos._lib.program import Asked
 from emulator.errors import CheckFailed, UsageError
 from emulator.results.files import replacing
 from emulator.run.one_line import OneLineGroup
@@ -36,20 +38,16 @@ def main() -> None:
 
 
 def _verb(function: Callable[..., None]) -> Callable[..., None]:
-    """A command on one SHEET, with the options that all of them have."""
+    """A command on one SHEET, with the options that all of them have; the function gets an `Asked` in their place."""
+
+    @functools.wraps(function)
+    def command(sheet: str, terms: str | None, change: tuple[str, ...], **options: Any) -> None:
+        function(Asked(sheet, change, terms), **options)
+
     terms = click.option("--terms", metavar="FILE", help="alpha and beta from a benchmark's text: nccl-tests, OSU, "
                          "Intel MPI Benchmarks, two-point timings.")  # fmt: skip
     change = click.option("--change", multiple=True, metavar="TABLE.FIELD=VALUE", help="Replace a field of the sheet.")
-    name = function.__name__.removeprefix("_").rstrip("_")
-    return main.command(name=name)(click.argument("sheet")(terms(change(function))))
-
-
-def _terms(path: str | None) -> dict[str, Any] | None:
-    if path is None:
-        return None
-    from emulator.measure import benchmark_text
-
-    return benchmark_text.read(path)
+    return main.command(name=function.__name__)(click.argument("sheet")(terms(change(command))))
 
 
 def _write(path: str, text: str) -> None:
@@ -65,18 +63,8 @@ def _dump(path: str | None, value: Any) -> None:
         _write(path, json.dumps(value, indent=1, default=str) + "\n")
 
 
-def _load(path: str, changes: tuple[str, ...] = ()) -> Any:
-    """Read a sheet, and refuse one whose program is none."""
-    from demos._lib.program import check_program
-    from emulator import design
-
-    read = design.load(path, changes)
-    check_program(read, path)
-    return read
-
-
 @main.command()
-@click.option("--case", type=click.Choice(CASES), help="One of the five case studies.")
+@click.option("--case", type=click.Choice(CASES), help="Name of a case study.")
 @click.option("--example", type=click.Choice(["A", "B"]),
               help="A: images, data-parallel (default); B: clicks, with a table that fits on no worker.")  # fmt: skip
 def new(case: str | None, example: str | None) -> None:
@@ -89,11 +77,11 @@ def new(case: str | None, example: str | None) -> None:
 
 @_verb
 @click.option("--json", "path", metavar="FILE", help="Write the findings to this file as well.")
-def check(sheet: str, terms: str | None, change: tuple[str, ...], path: str | None) -> None:
+def check(asked: Asked, path: str | None) -> None:
     """Ask what a reviewer asks: 17 rules. Exit status 1 if a finding is an error, 0 if there are questions only."""
     from emulator import design
 
-    found = design.check(_load(sheet, change), _terms(terms))
+    found = design.check(asked.sheet, asked.terms)
     for line in report.findings(found):
         click.echo(line)
     _dump(path, [asdict(one) for one in found])
@@ -105,9 +93,7 @@ def check(sheet: str, terms: str | None, change: tuple[str, ...], path: str | No
 @click.option("--sensitivity", is_flag=True, help="Vary alpha and beta by 10x each way.")
 @click.option("--out", metavar="DIR", help="Run folder that keeps the prediction; absent: runs/design/<UTC time>.")
 @click.option("--json", "path", metavar="FILE", help="Write the prediction to this file as well.")
-def predict(
-    sheet: str, terms: str | None, change: tuple[str, ...], sensitivity: bool, out: str | None, path: str | None
-) -> None:
+def predict(asked: Asked, sensitivity: bool, out: str | None, path: str | None) -> None:
     """Say what the design costs: the step by term, p*, the nodes to ask for, the whole job with failures.
 
     With --change the changed design stands beside the sheet's own, and the slots that this opens again are named.
@@ -115,9 +101,8 @@ def predict(
     from emulator import design
     from emulator.design.prices import pricing
 
-    measured = _terms(terms)
-    before = _load(sheet)
-    after = _load(sheet, change) if change else before
+    change, measured, after = asked.changes, asked.terms, asked.sheet
+    before = asked.read() if change else after
     priced = [design.predict(one, measured) for one in ((before, after) if change else (before,))]
     nodes = [pricing.chosen_nodes(one, price) for one, price in zip((before, after), priced, strict=False)]
     for line in report.prediction(priced, nodes):
@@ -152,27 +137,19 @@ def predict(
 @click.option("--save", metavar="FILE", help="Write the winner as a sheet, with why and rejected of every slot.")
 @click.option("--json", "path", metavar="FILE", help="Write the ranking to this file as well.")
 @sharing("full")
-def plan(
-    sheet: str,
-    terms: str | None,
-    change: tuple[str, ...],
-    objective: str,
-    save: str | None,
-    path: str | None,
-    full: bool,
-) -> None:
+def plan(asked: Asked, objective: str, save: str | None, path: str | None, full: bool) -> None:
     """Search all designs for the job's facts; the sheet's slots, if it has any, are not looked at."""
     from emulator import design
     from emulator.design.sheets.writer import sheet_text
 
-    read = _load(sheet, change)
-    found = design.plan(read, objective, _terms(terms))
+    sheet = asked.sheet
+    found = design.plan(sheet, objective, asked.terms)
     for line in report.ranking(found, full):
         click.echo(line)
     if save is not None:
-        text = Path(sheet).read_text(encoding="utf-8")
-        if read.network.file and Path(save).resolve().parent != Path(sheet).resolve().parent:
-            place = json.dumps(str(Path(read.network.file).resolve()), ensure_ascii=False)
+        text = Path(asked.path).read_text(encoding="utf-8")
+        if sheet.network.file and Path(save).resolve().parent != Path(asked.path).resolve().parent:
+            place = json.dumps(str(Path(sheet.network.file).resolve()), ensure_ascii=False)
             text = re.sub(r"^file\s*=.*", lambda _: f"file = {place}", text, flags=re.MULTILINE)
         _write(save, sheet_text(found, text))
     _dump(path, [{**report.record(one.priced, one.nodes), "score": one.score, "reason": one.reason}
@@ -180,25 +157,24 @@ def plan(
 
 
 @_verb
-def tolerance(sheet: str, terms: str | None, change: tuple[str, ...]) -> None:
+def tolerance(asked: Asked) -> None:
     """Say how far alpha, beta, spread, skew and failures may grow before the answer changes."""
     from emulator import design
     from emulator.design.model import facts_of
 
-    read, measured = _load(sheet, change), _terms(terms)
-    for line in report.margins(design.tolerance(read, measured), facts_of(read, measured)):
+    margins = design.tolerance(asked.sheet, asked.terms)
+    for line in report.margins(margins, facts_of(asked.sheet, asked.terms)):
         click.echo(line)
 
 
 @_verb
 @click.option("--export", type=click.Choice(["torchrun"]), help="Print a script that times this step's all-reduce.")
-def tools(sheet: str, terms: str | None, change: tuple[str, ...], export: str | None) -> None:
+def tools(asked: Asked, export: str | None) -> None:
     """Name the production tools and options that each slot maps to."""
     from emulator.design.model import facts_and_design
     from emulator.design.sheets import tools as known
 
-    read = _load(sheet, change)
-    facts, chosen = facts_and_design(read, _terms(terms))
+    facts, chosen = facts_and_design(asked.sheet, asked.terms)
     if export:
         click.echo(known.torchrun(facts, chosen), nl=False)
         return
@@ -208,15 +184,14 @@ def tools(sheet: str, terms: str | None, change: tuple[str, ...], export: str | 
 
 @_verb
 @click.option("--out", metavar="FILE.svg", help="Write to this file; absent: standard output.")
-def draw(sheet: str, terms: str | None, change: tuple[str, ...], out: str | None) -> None:
+def draw(asked: Asked, out: str | None) -> None:
     """Draw the whiteboard: boxes, arrows with bytes per step, the six slots, the figures. SVG."""
     from emulator import design
     from emulator.design.prices import pricing
     from emulator.design.sheets.drawing import draw as drawn
 
-    read = _load(sheet, change)
-    priced = design.predict(read, _terms(terms))
-    text = drawn(priced, min(pricing.chosen_nodes(read, priced), read.job.most))
+    priced = design.predict(asked.sheet, asked.terms)
+    text = drawn(priced, min(pricing.chosen_nodes(asked.sheet, priced), asked.sheet.job.most))
     if out is None:
         click.echo(text, nl=False)
     else:
@@ -231,9 +206,7 @@ def draw(sheet: str, terms: str | None, change: tuple[str, ...], out: str | None
 @click.option("--cap", type=SIZE, default="1M", show_default=True, help="Cut exchanges to so many bytes.")
 @sharing("pace", "seed", "out", "json", "trace", "quiet", out=_PLACE,
          pace={"help": "Wall seconds per emulated second; none holds nothing back."})  # fmt: skip
-def run(
-    sheet: str, terms: str | None, change: tuple[str, ...], most: int, cap: int, simulate: int | None, **options: Any
-) -> None:
+def run(asked: Asked, most: int, cap: int, simulate: int | None, **options: Any) -> None:
     """Run the design's program or skeleton on real ranks over its network; measured beside predicted, term by term.
 
     A sheet without `program` is run as a skeleton, which computes for the declared time and exchanges messages of the
@@ -244,11 +217,9 @@ def run(
 
     if cap < 1:
         raise UsageError(f"--cap must be at least 1 byte, got {cap}: write e.g. 64K")
-    read, measured = _load(sheet, change), _terms(terms)
     if simulate is not None:
         refuse_beside_simulate("most", "pace", "trace")
-        sys.exit(skeleton_run.simulate(sheet, read, measured, simulate, cap, options))
-    sys.exit(skeleton_run.start(sheet, read, measured, most, cap, options))
+    sys.exit(skeleton_run.start(asked, simulate or most, simulate is not None, cap, options))
 
 
 @_verb
@@ -256,19 +227,13 @@ def run(
               help="Start at most N ranks.")  # fmt: skip
 @click.option("--simulate", type=click.IntRange(min=3), metavar="P",
               help="Simulate at most P ranks in this process, in simulated time.")  # fmt: skip
-@click.option("--repeat", type=click.IntRange(min=1), default=1, show_default=True, help="Drills, for the median.")
-@click.option("--fault", multiple=True, metavar="LINE", help="Such as 'kill 3 @ step 10'; absent: what the sheet says.")
+@click.option("--repeat", type=click.IntRange(min=1), default=1, show_default=True,
+              help="Number of repeats of the drill; the median is reported.")  # fmt: skip
+@click.option("--fault", multiple=True, metavar="LINE",
+              help="A fault, such as 'kill 3 @ step 10'; absent: as the sheet says.")  # fmt: skip
 @sharing("seed", "out", "json", "trace", "quiet", out=_PLACE)
 def drill(
-    sheet: str,
-    terms: str | None,
-    change: tuple[str, ...],
-    most: int,
-    simulate: int | None,
-    repeat: int,
-    fault: tuple[str, ...],
-    seed: int,
-    **place: Any,
+    asked: Asked, most: int, simulate: int | None, repeat: int, fault: tuple[str, ...], seed: int, **place: Any
 ) -> None:
     """Kill what the sheet says it survives, recover by its policy; measured cost beside the priced one.
 
@@ -277,13 +242,9 @@ def drill(
     """
     from demos._lib.design import drill as sheet_drill
 
-    read = _load(sheet, change)
     if simulate is not None:
         refuse_beside_simulate("most")
-    chosen = most if simulate is None else simulate
-    sys.exit(sheet_drill.start(
-        sheet, read, _terms(terms), chosen, simulate is not None, repeat, seed, fault, place
-    ))  # fmt: skip
+    sys.exit(sheet_drill.start(asked, simulate or most, simulate is not None, repeat, seed, fault, place))
 
 
 @main.command()

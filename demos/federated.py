@@ -86,8 +86,16 @@ def _shards(clients: int) -> list[tuple[np.ndarray, np.ndarray]]:
 @click.option("--rounds", "count", type=click.IntRange(1), default=20, show_default=True)
 @click.option("--clients", type=click.IntRange(1), help="Clients asked in each round; absent: half of them.")
 @click.option("--dropout", type=SHARE, default="20 %", show_default=True, help="Share of asked clients that decline.")
-@click.option("--liars", type=click.IntRange(0), help="Clients that lie in part two; absent: all that Krum bears.")
-@click.option("--deadline", type=TIME, help="End a round without those who have not answered; absent: wait for all.")
+@click.option(
+    "--liars",
+    type=click.IntRange(0),
+    help="Clients that send false models in the second comparison; absent: as many as Krum tolerates.",
+)
+@click.option(
+    "--deadline",
+    type=TIME,
+    help="Time after which a round ends without the clients that have not answered; absent: wait for all.",
+)
 @click.option("--slow", type=click.IntRange(0), default=0, show_default=True, help="Clients ten times as slow.")
 @click.option(
     "--step-time",
@@ -110,7 +118,7 @@ def main(
     most = max(rule.most_liars(others) for rule in RULES.values())
     if liars > most:
         raise UsageError(
-            f"no rule bears {liars} liars among {others} clients (the honest must outnumber them): at most {most}"
+            f"no rule tolerates {liars} liars among {others} clients (the honest must outnumber them): at most {most}"
         )
     if others > digits.IMAGES - HELD_OUT:
         raise UsageError(f"the data have {digits.IMAGES - HELD_OUT} images to train on, fewer than one for each of "
@@ -185,16 +193,16 @@ def _lie(run: Run, setting: Setting, count: int, liars: int) -> None:
     for rule in RULES.values():
         accuracy: list[Any] = []
         for number in sorted({0, liars}):
-            expected = number if rule.bears else 0
+            expected = number if rule.tolerates else 0
             if expected > rule.most_liars(run.size - 1):
                 accuracy.append(None)
                 continue
             lying = replace(setting, dropout=0.0, liars=number, slow=0)
-            seen, _ = _federate(run, lying, count, run.size - 1, rule.bearing(expected))
+            seen, _ = _federate(run, lying, count, run.size - 1, rule.tolerating(expected))
             accuracy.append(seen[-1]["accuracy"] if seen else 0.0)
         rows.append({"rule": rule.name, "liars": liars, "accuracy": accuracy})
         honest, lied = accuracy[0], accuracy[-1]
-        if run.rank == 0 and rule.bears and liars and lied is not None and lied < honest - 0.1:
+        if run.rank == 0 and rule.tolerates and liars and lied is not None and lied < honest - 0.1:
             run.warn(f"{rule.name} loses {100 * (honest - lied):.0f} % accuracy to {liars} liars")
     run.extra["liars"] = rows
 

@@ -16,7 +16,9 @@ from primitives.membership import Detector, Settings, State
 
 
 @demo("membership", needs=3)
-@click.option("--period", type=TIME, default="200 ms", show_default=True, help="Of the live group.")
+@click.option(
+    "--period", type=TIME, default="200 ms", show_default=True, help="SWIM's protocol period in the live group."
+)
 def main(run: Run, period: float) -> None:
     """Measure how soon SWIM finds a silent rank.
 

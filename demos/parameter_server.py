@@ -34,14 +34,18 @@ LOSS_FACTOR, LOSS_SLACK = 1.15, 0.02  # a stale run's final loss against the syn
 
 
 @demo("parameter_server", needs=2, sizes="64,8K,128K,1M")
-@click.option("--servers", type=click.IntRange(min=1), default=1, show_default=True, help="The first ranks serve.")
+@click.option(
+    "--servers", type=click.IntRange(min=1), default=1, show_default=True, help="Number of servers: the first ranks."
+)
 @click.option("--consistency", default="bsp", show_default=True, metavar="bsp|async|ssp")
 @click.option("--staleness", type=int, default=3, show_default=True, help="Bound of ssp, in iterations.")
 @click.option("--slow", multiple=True, metavar="'RANK x4'", help="A straggler: its iterations take 4 times as long.")
 @click.option("--steps", type=click.IntRange(min=1), default=120, show_default=True, help="Iterations per worker.")
-@click.option("--step-time", type=TIME, default="2 ms", show_default=True, help="Declared computing per iteration.")
+@click.option(
+    "--step-time", type=TIME, default="2 ms", show_default=True, help="Declared compute time of an iteration."
+)
 @click.option("--placement", default="range", show_default=True, metavar="range|hash|consistent")
-@click.option("--replicas", type=int, default=1, show_default=True, help="Servers that keep each shard.")
+@click.option("--replicas", type=int, default=1, show_default=True, help="Number of servers that keep each shard.")
 @click.option("--compression", default="none", show_default=True, metavar="none|fp16|topk:SHARE")
 @click.option("--nan", type=click.Choice(["refuse", "accept"]), default="refuse", show_default=True)
 def main(
@@ -140,7 +144,7 @@ def _configured(run: Run, servers: int) -> Predict:
     """The closed form with the network's own alpha and beta (of the slowest path)."""
     alpha, beta = slowest_path(run)
     assert run.network is not None
-    sharing = run.network.plan.sharing
+    sharing = run.network.spec.sharing
     whole = "(w + k)" if sharing == "message" else "2 max(w, k)"
     run.extra["formula"] = (
         f"2 alpha + {whole} (n/k + header) beta, with alpha {format_time(alpha)}, beta {beta * 1e9:.4g} ns/B"

@@ -31,11 +31,11 @@ _PATIENCE_S = 240.0
 
 @demo("ring", needs=2, sizes="8:8M", budget=40, launches=True, simulated_only=("every_rank",))
 @click.option("--algorithm", type=click.Choice([*ALGORITHMS, "auto", "all"]), default="ring", show_default=True,
-              help="auto: what all_reduce takes by itself; all: each of them, side by side.")  # fmt: skip
+              help="auto: the one that all_reduce chooses; all: each of them, side by side.")  # fmt: skip
 @click.option(
     "--every-rank",
     is_flag=True,
-    help="With --simulate: no schedule of sampled ranks, run every rank (--budget 240 if not given).",
+    help="With --simulate: simulate every rank instead of replaying a schedule of six (--budget 240 if not given).",
 )
 @click.option("--t-comp", type=TIME, default="100 ms", show_default=True, help="Compute time of a step on one node.")
 def main(run: Run, algorithm: str, every_rank: bool, t_comp: float, alone: bool) -> None:

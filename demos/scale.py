@@ -49,12 +49,15 @@ Timed = tuple[float, str]
     params=common_options("net", "out", "json", "quiet", "full", net={"required": True}),
     help=(__doc__ or "").strip(),
 )
-@click.option("--bytes", "size", type=SIZE, default="64K", show_default=True, help="Of the vector, on every node.")
+@click.option("--bytes", "size", type=SIZE, default="64K", show_default=True, help="Size of the vector, on every node.")
 @click.option("--t-comp", type=TIME, default="100 ms", show_default=True, help="Compute time of a step on one node.")
 @click.option("--nodes", type=RANKS, default="2,4,8,16,32,64,128,256,512,1024,2048,4096", show_default=True,
               help=f"The p to simulate, up to {MOST_NODES}.")  # fmt: skip
-@click.option("--live", type=click.IntRange(min=2), default=1024, show_default=True, help="Most ranks that run live.")
-@click.option("--every-rank", is_flag=True, help="No schedule of sampled ranks: run every rank.")
+@click.option("--live", type=click.IntRange(min=2), default=1024, show_default=True,
+              help="Largest number of ranks that run live.")  # fmt: skip
+@click.option(
+    "--every-rank", is_flag=True, help="Simulate every rank instead of replaying a schedule recorded from six."
+)
 @click.option("--budget", type=BUDGET, default="60", show_default=True, help="Wall time for all live ranks, "
               "and for each replay.")  # fmt: skip
 def main(
@@ -191,14 +194,14 @@ def _seconds(name: str, p: int, size: int, network: Network) -> float:
 
 def causes(network: Network) -> list[str]:
     """What a network has that closed forms of one idle path do not know."""
-    plan, found = network.plan, []
+    spec, found = network.spec, []
     if network.sized(64).links:
         found.append("hosts share links, at which messages of other pairs queue (contention)")
-    if plan.ranks_per_host > 1 or plan.listed:
+    if spec.ranks_per_host > 1 or spec.listed:
         found.append("ranks may share a host and its card")
-    if len({(host.nic.egress_beta, host.slowdown) for host in plan.hosts}) > 1:
+    if len({(host.nic.egress_beta, host.slowdown) for host in spec.hosts}) > 1:
         found.append("hosts are unlike, and the slowest sets the pace (stragglers)")
-    if plan.jitter is not None or plan.loss is not None:
+    if spec.jitter is not None or spec.loss is not None:
         found.append("jitter and loss delay single messages, for which all others wait")
     return found
 

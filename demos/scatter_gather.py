@@ -23,6 +23,7 @@ import emulator
 from demos._lib import scatter_gather_times
 from demos._lib.cases import corpus
 from demos._lib.formulas import judge
+from demos._lib.stragglers import in_parts
 from demos._lib.timing import begin_together, live_s
 from demos.parameter_server import parse_slow
 from emulator import carrier, costs
@@ -48,22 +49,26 @@ SECONDS_PER_CHARACTER = 2e-6  # declared cost of an uneven task
 
 
 @demo("scatter_gather", needs=3, sizes="1K,64K,1M", budget=10.0)
-@click.option("--documents", type=click.IntRange(min=100), default=4000, show_default=True, help="Size of the corpus.")
+@click.option("--documents", type=click.IntRange(min=100), default=4000, show_default=True, help="Number of documents.")
 @click.option("--question", default="send a message to another process", show_default=True, help="What to search for.")
-@click.option("--shards", type=click.IntRange(min=1), help="Absent: two for each worker.")
-@click.option("--replicas", type=click.IntRange(min=1), default=2, show_default=True, help="Copies of each shard.")
+@click.option("--shards", type=click.IntRange(min=1), help="Number of shards; absent: two for each worker.")
+@click.option(
+    "--replicas", type=click.IntRange(min=1), default=2, show_default=True, help="Number of copies of each shard."
+)
 @click.option("--task-time", type=TIME, default="5 ms", show_default=True, help="Declared time to search a shard.")
 @click.option("--slow", metavar="'RANK xFACTOR'", help="The straggler; absent: the last rank, 20 times slower.")
 @click.option(
-    "--deadline", type=TIME, help="Of the search with a quorum; absent: 1.5 times its time without a straggler."
+    "--deadline", type=TIME, help="Deadline of the search with a quorum; absent: 1.5 times its time without straggler."
 )
-@click.option("--quorum", type=SHARE, default="75 %", show_default=True, help="Share of the shards that it wants.")
+@click.option(
+    "--quorum", type=SHARE, default="75 %", show_default=True, help="Share of the shards that ends the search."
+)
 @click.option(
     "--backup-after",
     type=click.FloatRange(min=1),
     default=1.5,
     show_default=True,
-    help="Median turnarounds after which another replica is asked.",
+    help="Wait before another replica is asked, in median turnarounds.",
 )
 def main(
     run: Run, documents: int, question: str, shards: int | None, replicas: int, task_time: float, slow: str | None,
@@ -124,9 +129,7 @@ def _uneven(run: Run, texts: list[corpus.Document]) -> None:
     total = SECONDS_PER_CHARACTER * sum(lengths)
 
     def work(length: int) -> Generator[None, None, int]:
-        for _ in range(SLICES):
-            emulator.compute(run.comm, SECONDS_PER_CHARACTER * length / SLICES)
-            yield
+        yield from in_parts(run.comm, SECONDS_PER_CHARACTER * length, SLICES)
         return length
 
     def plain(length: int) -> int:
@@ -180,9 +183,7 @@ class Search:
 
         def look(task: tuple[int, str]) -> Generator[None, None, list[corpus.Hit]]:
             shard, question = task
-            for _ in range(SLICES):
-                emulator.compute(self.run.comm, self.task_s * factor / SLICES)
-                yield
+            yield from in_parts(self.run.comm, self.task_s, SLICES, factor)
             return corpus.search(self._shards[shard], question, BEST)
 
         begin_together(self.run)

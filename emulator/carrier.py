@@ -64,7 +64,7 @@ class Carrier:
         self.state: dict[Hashable, Any] = {}
 
     def note_waits_on(self, board: WaitNotes) -> None:
-        """Have this rank note on `board` for which rank it waits; without effect where that is not known."""
+        """Make this rank note on `board` which rank it waits for; without effect where that is not known."""
 
     # -- time
 
@@ -79,7 +79,7 @@ class Carrier:
         time.sleep(seconds)
 
     def align(self, ranks: Sequence[int] | None = None) -> float:
-        """Let all ranks begin together; collective. Returns the common time, on MPI itself this rank's.
+        """Wait for all ranks and return the common time, on MPI itself this rank's; collective.
 
         Parameters
         ----------
@@ -92,12 +92,12 @@ class Carrier:
         return self.now()
 
     def advance(self, t: float) -> None:
-        """Set this rank's clock to `t` unless it is later, after a wait; without effect on the wall clock."""
+        """Set this rank's clock to `t`, unless it is later already; without effect on the wall clock."""
 
     # -- collectives
 
     def run(self, collective: Any) -> None:
-        """Take this rank through the `steps` of a collective, which yield each request that it must wait for."""
+        """Run the `steps` of a collective on this rank; they yield each request to wait for."""
         for request in collective.steps():
             request.Wait()
 
@@ -110,7 +110,7 @@ class Carrier:
         patience_s: float = math.inf,
         longest_s: float = LONGEST_NAP_S,
     ) -> bool:
-        """Call `ready` until it is true, asleep in between; returns whether it was true.
+        """Call `ready` until it returns true, asleep in between; returns whether it did.
 
         Parameters
         ----------
@@ -134,12 +134,12 @@ class Carrier:
         return done
 
     def idle(self) -> None:
-        """Note a test that found nothing: a paced emulated clock catches up with the wall; else without effect."""
+        """Note a test that found nothing: a paced emulated clock catches up with the wall clock, others ignore it."""
 
     # -- ordered receive; nothing to do where messages are delivered in the order of their time
 
     def arrivals(self, sources: Iterable[int], tag: int) -> dict[int, float]:
-        """When the next message of each source with this tag will have arrived, for those known; moves no clock.
+        """When the next message from each source with this tag will have arrived, for those known; moves no clock.
 
         In the order in which a receive from MPI.ANY_SOURCE would take them: that of their first bytes.
 
@@ -198,20 +198,20 @@ class Carrier:
         return found[0] if found else None
 
     def all_sent(self, sources: Sequence[int], tag: int) -> list[Any]:
-        """Requests to wait for before messages of these sources are received; none if delivered in order anyway."""
+        """Requests to wait for before messages of these sources are received; empty if delivery is ordered anyway."""
         return []
 
     def all_matched(self, receives: Sequence[Any]) -> list[Any]:
-        """As `all_sent`, for receives that are posted."""
+        """The requests of `all_sent` for receives that are already posted."""
         return []
 
     def wait_for_all(self, sources: Sequence[int], tag: int) -> None:
-        """Wait for the requests of `all_sent`; raises an MPI.Exception if a source is dead and has left no message."""
+        """Wait for the requests of `all_sent`; raises an MPI.Exception if a source died without sending."""
         for request in self.all_sent(sources, tag):
             request.Wait()
 
     def fidelity(self) -> dict[str, Any] | None:
-        """How well emulated time was kept, over all ranks since the start; collective. None where there is none."""
+        """How well emulated time kept to the wall clock so far, over all ranks; collective. None on MPI itself."""
         return None
 
     def failed(self) -> list[int]:
@@ -232,12 +232,12 @@ class Carrier:
             phase(name, **info)
 
     def fault(self, kind: str, **info: object) -> None:
-        """Tell every instrument of a fault."""
+        """Tell every instrument that a fault has happened."""
         for fault in self.instruments.fault:
             fault(kind, **info)
 
     def free(self) -> None:
-        """Free what algorithms keep here; MPI calls it when the communicator is freed."""
+        """Free the state of algorithms; MPI calls this when the communicator is freed."""
         while self.state:
             value = self.state.popitem()[1]
             release = getattr(value, "free", None)
@@ -279,13 +279,13 @@ def of(comm: Any) -> Carrier:
 
 
 def _of_handle(comm: MPI.Comm) -> Carrier:
-    """The carrier of one of MPI's communicators, whichever object stands for it."""
+    """The carrier of a communicator of MPI, whichever Python object stands for its handle."""
     found = _by_handle.get(comm.handle)
     return _adopt(comm) if found is None else found
 
 
 def _adopt(comm: MPI.Comm) -> Carrier:
-    """Make the carrier of one of MPI's communicators; a duplicate has inherited the instruments of its origin."""
+    """Make the carrier of a communicator of MPI; a duplicate has the instruments of the original."""
     if comm == MPI.COMM_NULL:
         raise UsageError("a communicator is needed, got MPI.COMM_NULL: this rank is not a member of it")
     inherited = comm.Get_attr(_keyval())
@@ -297,12 +297,12 @@ def _adopt(comm: MPI.Comm) -> Carrier:
 
 @cache
 def _keyval() -> int:
-    """Made when first needed: a launcher, which does not initialise MPI, imports this module as well."""
+    """The MPI attribute key of carriers, made at first use: a launcher imports this module without initialising MPI."""
     return MPI.Comm.Create_keyval(copy_fn=_copied, delete_fn=_deleted)
 
 
 def _copied(comm: MPI.Comm, keyval: int, value: Any) -> Any:
-    """Give a duplicate the instruments; its carrier is made by the first call of `of`."""
+    """Give a duplicate the instruments of the original; its carrier is made by the first call of `of`."""
     return value.instruments if isinstance(value, Carrier) else value
 
 

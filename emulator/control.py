@@ -1,4 +1,4 @@
-"""The communicator for what a program does beside its measured messages: its ranks wait asleep.
+"""A communicator for control messages, apart from a program's measured messages, whose ranks wait asleep.
 
 A blocking collective of MPI polls until the last rank has come, and yields the core at best. Where ranks outnumber the
 cores, seven that poll while rank 0 fits, writes its page or trains leave it a quarter of its core or less.
@@ -18,12 +18,12 @@ _Collective = TypeVar("_Collective", bound=Callable[..., Any])
 
 
 def meet(comm: MPI.Intracomm) -> None:
-    """Wait asleep until every rank of a communicator of MPI has come here; collective."""
+    """Wait asleep until every rank of a communicator of MPI has made this call; collective."""
     wait_until(comm.Ibarrier().Test, longest=polite_nap(comm.Get_size()))
 
 
 def _after_meeting(collective: _Collective) -> _Collective:
-    """Let all ranks meet asleep before they begin a blocking collective, which then finds every rank there."""
+    """Make all ranks wait asleep before a blocking collective, so that all enter it at once."""
 
     @wraps(collective)
     def call(self: Control, *arguments: Any, **options: Any) -> Any:
@@ -34,7 +34,7 @@ def _after_meeting(collective: _Collective) -> _Collective:
 
 
 class Control(MPI.Intracomm):
-    """A communicator whose blocking collectives synchronise all ranks, which sleep until the last one has come.
+    """A communicator whose blocking collectives synchronise all ranks; ranks sleep until the last one has entered.
 
     ::
 
@@ -47,7 +47,7 @@ class Control(MPI.Intracomm):
 
     @classmethod
     def beside(cls, comm: MPI.Intracomm) -> Control:
-        """Duplicate a communicator of MPI, whose ranks come here one after the other; collective."""
+        """Duplicate a communicator of MPI whose ranks may make this call at different times; collective."""
         meet(comm)
         return cls(comm.Dup())
 

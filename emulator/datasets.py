@@ -1,4 +1,4 @@
-"""Data sets that come with scikit-learn, read without the library, whose import takes a second of CPU time."""
+"""Data sets of scikit-learn, read without the library, whose import takes a second of CPU time."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ Array = NDArray[np.float64]
 
 
 def digits() -> Array:
-    """Handwritten digits: 1797 rows of 64 pixels from 0 to 16, and the digit."""
+    """Load handwritten digits: 1797 rows of 64 pixels from 0 to 16, and the digit."""
     return _read("digits.csv.gz", header=0)
 
 
 def breast_cancer() -> Array:
-    """Tumours: 569 rows of 30 columns, and 0 for malignant, 1 for benign."""
+    """Load tumours: 569 rows of 30 columns, and 0 for malignant, 1 for benign."""
     return _read("breast_cancer.csv", header=1)
 
 
 @cache
 def _read(name: str, header: int) -> Array:
-    """The numbers of a file below its header lines; not to be written to.
+    """Read the numbers of a file below its header lines, as a read-only array.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The search for the earliest message of several sources, behind `emulator.carrier.Carrier.earliest`."""
+"""The search for the earliest message of several sources, used by `emulator.carrier.Carrier.earliest`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Silence:
-    """The sources that an ordered receive no longer waits for, from one call of `earliest` to the next.
+    """The sources for which an ordered receive no longer waits, kept from one call of `earliest` to the next.
 
     A source that owes a message and sends none may hang, or itself wait for this rank. It counts as silent after
     `limit_s` seconds on the wall in which this rank had a message that it could have taken, or a deadline, and did
@@ -27,7 +27,7 @@ class Silence:
         self._since = math.inf
 
     def wait_for(self, owing: set[int], there: Collection[int], held: bool) -> bool:
-        """Whether to wait for a source that owes a message; `held`: a message or a deadline is held back by that."""
+        """Whether to wait for a source that owes a message; `held`: a message or a deadline is held back meanwhile."""
         self.sources.difference_update(there)
         missing = owing.difference(there)
         if not held or missing <= self.sources:
@@ -67,14 +67,14 @@ class Search:
         self.expired = self.hopeless = False
 
     def look(self, until: float) -> int | None:
-        """The source to receive from if that is known by now."""
+        """The source to receive from, if it is known by now."""
         there = self._there()
         if self._carrier.ordered:
             return self._first(there, until)
         return next(iter(there), None)
 
     def _there(self) -> dict[int, float]:
-        """The sources whose next message has been taken in, with its arrival; not ordered: the first one found."""
+        """The sources whose next message has arrived, with its arrival time; without order only the first one found."""
         carrier = self._carrier
         if carrier.ordered:
             try:
@@ -106,7 +106,7 @@ class Search:
         return {}
 
     def _first(self, there: dict[int, float], until: float) -> int | None:
-        """The source of the earliest message, once no source that owes one could still send an earlier one."""
+        """The source of the earliest message, once no source that owes one can still send an earlier one."""
         if self._silence.wait_for(self._owing, there, held=bool(there) or until < math.inf):
             return None
         first = next(iter(there), None)

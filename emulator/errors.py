@@ -1,9 +1,9 @@
-"""Errors that are no bug of this program: each is printed as one line and sets the exit status."""
+"""Errors that are not bugs of this program: each is printed as one line and sets the exit status."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
 
@@ -18,15 +18,30 @@ class UsageError(ValueError):
     exit_code = 2
 
 
-def entry_of(table: Mapping[str, T], name: str, what: str) -> T:
-    """The entry of that name; if there is none, the UsageError lists the names of `what`, such as ``"a policy"``."""
-    if name not in table:
-        raise UsageError(f"{what} is one of {', '.join(table)}, got {name!r}")
-    return table[name]
+class _Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+Entry = TypeVar("Entry", bound=_Named)
+
+
+class Registry(dict[str, Entry]):
+    """Entries by their names, in the order given; `what` introduces their names in an error, such as ``"a policy"``."""
+
+    def __init__(self, what: str, *entries: Entry) -> None:
+        super().__init__((entry.name, entry) for entry in entries)
+        self.what = what
+
+    def of(self, name: str) -> Entry:
+        """The entry of that name; a UsageError that lists all names if there is none."""
+        if name not in self:
+            raise UsageError(f"{self.what} is one of {', '.join(self)}, got {name!r}")
+        return self[name]
 
 
 def read_text(path: Path, what: str) -> str:
-    """Read an input file as UTF-8; if that fails, the UsageError calls the file `what`."""
+    """Read an input file as UTF-8; on failure the UsageError calls the file `what`."""
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -41,19 +56,30 @@ class CheckFailed(RuntimeError):
 
 
 class CannotWrite(CheckFailed):
-    """Files of the result cannot be written, such as on a full disk: exit status 1, after all else has been printed."""
+    """Files of the result cannot be written, for example on a full disk: exit status 1, after all else was printed."""
 
     def __init__(self, path: object, reason: str) -> None:
         self.path, self.reason = path, reason
         super().__init__(f"cannot write {path}: {reason}; make room there, or choose another place")
 
     def beside(self, earlier: "CannotWrite | None") -> "CannotWrite":
-        """One error for this file and those of an earlier error."""
+        """Join the error for this file with those of an earlier error."""
         return self if earlier is None else CannotWrite(f"{earlier.path} and {self.path}", self.reason)
 
 
+def write_all(*writes: Callable[[], object]) -> CannotWrite | None:
+    """Make all of these writes; gives the error of those that failed, to be raised once all has been printed."""
+    problem: CannotWrite | None = None
+    for write in writes:
+        try:
+            write()
+        except CannotWrite as error:
+            problem = error.beside(problem)
+    return problem
+
+
 def on_root(comm: Any, function: Callable[[], T]) -> T:
-    """Call `function` on rank 0 of a communicator and give every rank its value, or raise its error there."""
+    """Call `function` on rank 0 of a communicator and return its value, or raise its error, on every rank."""
     value, problem = None, None
     if comm.Get_rank() == 0:
         try:
@@ -67,7 +93,7 @@ def on_root(comm: Any, function: Callable[[], T]) -> T:
 
 
 def check_directory() -> None:
-    """Raise a UsageError where the current directory has been removed."""
+    """Raise a UsageError if the current directory was removed."""
     try:
         os.getcwd()
     except FileNotFoundError:

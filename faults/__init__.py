@@ -1,4 +1,4 @@
-"""Kill a rank: faults, detection, recovery, and what recovery costs.
+"""Make ranks of a job fail, detect it, recover, and measure what the recovery costs.
 
 ``python -m faults drill ring -n 8 --fault 'kill 3 @ step 20' --recovery shrink``; in a program of one's own::
 
@@ -43,11 +43,11 @@ def __getattr__(name: str) -> Any:
 
 
 def _uncaught(kind: type[BaseException], error: BaseException, trace: Any) -> None:
-    """End a rank that meets another one's death before its loop, or bad usage, with one line instead of a traceback."""
+    """End a rank with one line, not a traceback, after bad usage or a call before its loop that met a dead rank."""
     if kind.__module__ == "mpi4py.MPI" or issubclass(kind, UsageError):
-        from faults.recover.user_loop.program_failure import die_loudly
+        from faults.recover.user_loop.program_failure import end_on_exception
 
-        die_loudly(kind, error, trace)
+        end_on_exception(kind, error, trace)
     sys.__excepthook__(kind, error, trace)
 
 

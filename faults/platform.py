@@ -1,4 +1,4 @@
-"""What the ranks of a job run on: a clock, an executioner that ends, stops, wakes and observes them, a starter of more.
+"""The platform of a job's ranks: a clock, an executioner that kills, stops, wakes and observes them, a starter of more.
 
     Platform ─┬─ clock        now, sleep, give way, CPU time used
               ├─ executioner  signals at once or at an instant, state of a process
@@ -39,12 +39,12 @@ class Clock:
     """Seconds of CPU time that the calling thread has used."""
 
     def work(self, declared_s: float) -> None:
-        """Let declared work take its time, as if the rank had a core to itself."""
+        """Let the seconds of declared work pass, as if the rank had a core to itself."""
         if declared_s:
             self.sleep(declared_s)
 
     def every(self, period_s: float, act: Callable[[], None], over: threading.Event) -> None:
-        """Call `act` again and again beside the calling rank's own work, in its name, until that is `over`."""
+        """Call `act` every `period_s` seconds in a thread of the calling rank until the event `over` is set."""
 
         def repeat() -> None:
             while not over.wait(period_s):
@@ -71,7 +71,7 @@ class _TimerSpec(ctypes.Structure):
 
 
 class Executioner:
-    """Ends, stops, wakes and observes processes of this host.
+    """Kills, stops, wakes and observes processes of this host.
 
     A signal at an instant is delivered by a POSIX timer of the kernel, which strikes inside any call, C code included;
     a helper thread would need the interpreter, which a rank inside MPI does not give back in time. The instant is
@@ -86,7 +86,7 @@ class Executioner:
         return os.getpid()
 
     def strike(self, number: signal.Signals, at: float = 0.0) -> Timer | None:
-        """Have a signal delivered to the calling process at `at` seconds of the clock; at once if that has passed.
+        """Deliver a signal to the calling process at `at` seconds of the clock, or at once if that has passed.
 
         Returns
         -------
@@ -113,7 +113,7 @@ class Executioner:
         return timer
 
     def heed(self, number: signal.Signals) -> Callable[[], bool]:
-        """Have a signal noted that would end the calling process; the result says whether it has come."""
+        """Record a signal that would otherwise end the calling process; the result tells whether it has come."""
         came = threading.Event()
         signal.signal(number, lambda *_: came.set())
         return came.is_set
@@ -138,18 +138,18 @@ class Executioner:
         return self.send(process, 0)
 
     def state(self, process: int) -> str:
-        """The kernel's letter for the state of a process or thread, such as R (running) or T (stopped); empty: none."""
+        """The kernel's letter for the state of a process or thread, such as R (running) or T (stopped); "" for none."""
         try:
             return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
         except OSError:
             return ""
 
     def lives(self, process: int) -> bool:
-        """Whether a process exists and is not dead, stopped ones included."""
+        """Whether a process exists and is not dead; a stopped one lives."""
         return self.state(process) not in ("", "Z", "X")
 
     def runs(self, process: int, thread: int = 0) -> bool:
-        """Whether a process' first thread, or its thread of that id, runs, waits for a core, or is inside the kernel.
+        """Whether a process' first thread, or the given one, runs, waits for a core, or is inside the kernel.
 
         The latter (state D) is disk or memory that is slow, which the process waits out; a stopped one is in state T.
 
@@ -159,12 +159,12 @@ class Executioner:
         return not {"R", "D"}.isdisjoint((self.state(process), self.state(thread) if thread else ""))
 
     def kill_daemon(self) -> None:
-        """Kill the daemon that started the calling process, unless it is gone."""
+        """Kill the daemon that started the calling process, unless it has ended."""
         if os.getppid() == _DAEMON:
             os.kill(_DAEMON, signal.SIGKILL)
 
     def later(self, at: float, act: Callable[[], None]) -> None:
-        """Call `act` at a later instant in a child process: a rank inside a call of C would not wake up for it."""
+        """Call `act` at an instant, in a child process, because a rank inside a C call cannot react."""
         if os.fork():
             return
         self.clock.sleep(max(0.0, at - self.clock.now()))

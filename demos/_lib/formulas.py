@@ -65,9 +65,9 @@ def uniform(network: Network, into: int | None = None) -> bool:
 
 def ideal(run: Run, into: int | None = None) -> bool:
     """Whether the formulas are exact: an emulated network with uniform paths, and no compute time."""
-    if run.network is None or run.options.compute != "none" or not run.network.plan.linear:
+    if run.network is None or run.options.compute != "none" or not run.network.spec.linear:
         return False
-    return run.network.plan.sharing == "message" and uniform(run.network.sized(run.size), into)
+    return run.network.spec.sharing == "message" and uniform(run.network.sized(run.size), into)
 
 
 def judge(

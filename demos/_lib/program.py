@@ -1,16 +1,51 @@
-"""The contract of a program behind a sheet, checked without importing it: reading and pricing a sheet stays quick."""
+"""A sheet as a command of `demos.design` asks for it, and the contract of its program.
+
+The program is checked without importing it: reading and pricing a sheet stays quick.
+"""
 
 from __future__ import annotations
 
 import importlib.util
 import re
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
-from emulator.design.sheets.sheet import Sheet
+from emulator.design.sheets.sheet import Sheet, load
 from emulator.errors import UsageError
 
 PARTS = ("RANKS", "scaled", "data", "timed", "main")
 """What the module of a program defines; see `demos._lib.cases.case`."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A sheet that a command asks for: its file, the fields to replace, and a benchmark's text for alpha and beta."""
+
+    path: str
+    changes: tuple[str, ...] = ()
+    benchmark: str | None = None
+
+    @cached_property
+    def sheet(self) -> Sheet:
+        """The sheet with its changes; one whose program is none is refused."""
+        return self.read(self.changes)
+
+    @cached_property
+    def terms(self) -> dict[str, Any] | None:
+        """What is fitted to the benchmark's text; None without one."""
+        if self.benchmark is None:
+            return None
+        from emulator.measure import benchmark_text
+
+        return benchmark_text.read(self.benchmark)
+
+    def read(self, changes: tuple[str, ...] = ()) -> Sheet:
+        """The sheet with these changes only."""
+        found = load(self.path, changes)
+        check_program(found, self.path)
+        return found
 
 
 def check_program(sheet: Sheet, path: str) -> None:

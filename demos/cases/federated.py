@@ -23,7 +23,17 @@ from numpy.typing import NDArray
 
 import emulator
 from demos._lib.cases import case, hospitals, output, terms
-from demos._lib.cases.hospital_rounds import LIE, LOCAL, RATE, Member, Plan, admit, by_gossip, by_server, one_process
+from demos._lib.cases.hospital_rounds import (
+    LIE,
+    LOCAL,
+    RATE,
+    Member,
+    Settings,
+    admit,
+    by_gossip,
+    by_server,
+    one_process,
+)
 from demos._lib.timing import begin_together, declared
 from emulator.design.sheets.sheet import Sheet
 from emulator.run.demo_run import Run
@@ -36,7 +46,7 @@ from faults.recover.exclusion import routing
 from primitives.federated.averaging import participate, serving, weighted_mean
 
 Array = NDArray[np.float64]
-RANKS, WHY = 4, "a server and three clients: with fewer no rule bears a liar"
+RANKS, WHY = 4, "a server and three clients: with fewer no rule tolerates a liar"
 TERMS, ROUNDS = 4, 5  # elections, and rounds that a server leads
 STEP_S = 1e-3  # declared computing of a local step
 LIAR = 1  # the hospital that lies
@@ -65,16 +75,16 @@ def timed(comm: MPI.Intracomm, sheet: Sheet, data: hospitals.Rows, steps: case.S
     local, clients = sheet.consistency.rounds, comm.Get_size() - 1
     factors = steps.factors(local * clients).reshape(steps.count, local, clients).sum(axis=1)
     seconds = sheet.job.t_comp / clients * factors
-    plan, ends = Plan(rule=sheet.communication[0].rule or "mean", local=local, liar=LIAR), []
+    settings, ends = Settings(rule=sheet.communication[0].rule or "mean", local=local, liar=LIAR), []
 
     def train(model: Array, number: int) -> tuple[Array, float]:
         emulator.compute(comm, float(seconds[number, comm.Get_rank() - 1]))
-        return plan.answer(comm.Get_rank(), data, model, number) or (model, 1.0)
+        return settings.answer(comm.Get_rank(), data, model, number) or (model, 1.0)
 
     if comm.Get_rank():
         participate(comm, train)
         return []
-    with serving(comm, np.zeros(hospitals.FEATURES), aggregate=plan.aggregate()) as server:
+    with serving(comm, np.zeros(hospitals.FEATURES), aggregate=settings.aggregate()) as server:
         for _ in range(steps.count):
             server.round()
             ends.append(emulator.now(comm) / local)
@@ -115,9 +125,9 @@ def _counted(run: Run, train: Callable[[], Any]) -> tuple[Any, float, int | None
 
 def _answer(run: Run, own: hospitals.Rows, parts: list[hospitals.Rows] | None) -> None:
     """Accuracy by server and by gossip, beside the pooled model and the hospitals alone; held to one process."""
-    plan, step_s = Plan(away=absences(run.size)), declared(run, STEP_S)
-    member, took, sent = _counted(run, lambda: by_server(run.comm, own, plan, step_s))
-    gossiped, took_gossip, sent_gossip = _counted(run, lambda: by_gossip(run.comm, own, plan, step_s))
+    settings, step_s = Settings(away=absences(run.size)), declared(run, STEP_S)
+    member, took, sent = _counted(run, lambda: by_server(run.comm, own, settings, step_s))
+    gossiped, took_gossip, sent_gossip = _counted(run, lambda: by_gossip(run.comm, own, settings, step_s))
     led = run.control.allgather(member.curve)
     curve = [model for server in member.servers for model in led[server]]
     alone = run.control.allgather(hospitals.train(np.zeros(hospitals.FEATURES), own, TERMS * ROUNDS * LOCAL, RATE))
@@ -127,7 +137,7 @@ def _answer(run: Run, own: hospitals.Rows, parts: list[hospitals.Rows] | None) -
     off = off_gossip = 0.0
     together = np.zeros(hospitals.FEATURES)
     if parts is not None:
-        expected, each = one_process(parts, plan)
+        expected, each = one_process(parts, settings)
         off = float(np.abs(member.model - expected).max())
         off_gossip = float(np.abs(gossiped - each[0]).max())
         together = hospitals.train(together, hospitals.pooled(parts), TERMS * ROUNDS * LOCAL, RATE)
@@ -138,7 +148,7 @@ def _answer(run: Run, own: hospitals.Rows, parts: list[hospitals.Rows] | None) -
             ["by gossip on a ring", n, float(of_gossip), sent_gossip, took_gossip],
             ["a hospital alone, the best", 0, max(lone), None, None],
             ["a hospital alone, the worst", 0, min(lone), None, None]]  # fmt: skip
-    missed = ", ".join(f"{rank} in rounds {one.start} to {one.stop - 1}" for rank, one in plan.away.items())
+    missed = ", ".join(f"{rank} in rounds {one.start} to {one.stop - 1}" for rank, one in settings.away.items())
     output.table(run, "accuracy on the rows that all hospitals held out",
                  {"who learned": "name", "rounds": "count", "accuracy": "figures", "bytes": "bytes", "time": "time"},
                  rows, [f"away: hospital {missed}", "after rounds 1, 2, 5: "
@@ -155,16 +165,16 @@ def _rates(run: Run, own: hospitals.Rows) -> None:
     """A liar under each rule, and rarer rounds."""
     rows = []
     for rule in ("mean", "median", "trimmed-mean"):
-        honest = by_server(run.comm, own, Plan(rule))
-        lied = by_server(run.comm, own, Plan(rule, liar=LIAR))
+        honest = by_server(run.comm, own, Settings(rule))
+        lied = by_server(run.comm, own, Settings(rule, liar=LIAR))
         rows.append([rule, _accuracy(run, honest.model, own), _accuracy(run, lied.model, own)])
     output.table(run, f"hospital {LIAR} sends {LIE:g} times the opposite of what it learned",
                  {"rule": "name", "all honest": "figures", "one lies": "figures"}, rows)  # fmt: skip
     seldom = []
     for local in (4, 64, 320):
-        plan = Plan("median", local, terms=1, rounds=TERMS * ROUNDS * LOCAL // local // 4, liar=LIAR)
-        member, took, sent = _counted(run, partial(by_server, run.comm, own, plan, declared(run, STEP_S)))
-        seldom.append([local, plan.rounds, _accuracy(run, member.model, own), sent, took])
+        settings = Settings("median", local, terms=1, rounds=TERMS * ROUNDS * LOCAL // local // 4, liar=LIAR)
+        member, took, sent = _counted(run, partial(by_server, run.comm, own, settings, declared(run, STEP_S)))
+        seldom.append([local, settings.rounds, _accuracy(run, member.model, own), sent, took])
     output.table(run, "rarer rounds: 320 local steps in all, median, one lies",
                  {"local steps": "count", "rounds": "count", "accuracy": "figures", "bytes": "bytes", "time": "time"},
                  seldom)  # fmt: skip
@@ -180,11 +190,11 @@ def run(spec: JobSpec, folder: Path, tools: DrillContext) -> dict[str, Any]:
     with routing(job_comm(spec, tools), tools) as route:
         own = admit(route.comm, hospitals.rows(hospitals.split(spec.ranks, spec.seed)[route.rank]))
         steps = route.steps(spec.steps)
-        member = Member(route.comm, own, Plan(terms=2, rounds=spec.steps // 2), lost=route.lost,
+        member = Member(route.comm, own, Settings(terms=2, rounds=spec.steps // 2), lost=route.lost,
                         at_round=lambda: next(steps, None))  # fmt: skip
-        for term in range(member.plan.terms):
+        for term in range(member.settings.terms):
             member.gone |= route.look()
-            member.term(term * member.plan.rounds)
+            member.term(term * member.settings.rounds)
         for _ in steps:  # of a term that ended with its server
             pass
     return {"place": route.rank, "servers": member.servers, "led": member.led, "known": member.known,
@@ -195,13 +205,13 @@ def _matches(spec: JobSpec, folder: Path, results: Sequence[dict[str, Any]]) -> 
     """Replay in one process who led and who answered; of a dead server's term, what its clients were last sent."""
     parts = [hospitals.rows(one) for one in hospitals.split(spec.ranks, spec.seed)]
     moments = np.sum([part.moments() for part in parts], axis=0)
-    parts, plan, model = [part.standardised(moments) for part in parts], Plan(), np.zeros(hospitals.FEATURES)
+    parts, settings, model = [part.standardised(moments) for part in parts], Settings(), np.zeros(hospitals.FEATURES)
     servers, of = results[0]["servers"], {one["place"]: one for one in results}
     for term, server in enumerate(servers):
         members = [rank for rank in range(spec.ranks) if rank != server]
         rounds = of[server]["led"] if server in of else [members] * max(one["known"][term] for one in results)
         for answered in rounds:
-            given = [plan.answer(rank, parts[rank], model, 0) for rank in answered]
+            given = [settings.answer(rank, parts[rank], model, 0) for rank in answered]
             model = weighted_mean(
                 np.array([one[0] for one in given if one]), np.array([one[1] for one in given if one])
             )
@@ -214,7 +224,7 @@ def _matches(spec: JobSpec, folder: Path, results: Sequence[dict[str, Any]]) -> 
 
 DRILL = Pattern(
     "hospitals", "federated training under elected servers", ("continue",), 40, _matches,
-    "the rounds that took place, in one process", options={"program": "demos.cases.federated"}, phases={}, transfer="",
+    "the rounds that took place, in one process", options={"program": "demos.cases.federated"},
     least_ranks=RANKS, fewest=2,
 )  # fmt: skip
 

@@ -88,8 +88,12 @@ def timed(comm: MPI.Intracomm, sheet: Sheet, data: Any, steps: case.Steps) -> ca
 
 
 @demo("cases.rag", needs=RANKS, why=WHY)
-@click.option("--question", default="fit a straight line by least squares", show_default=True, help="What to ask.")
-@click.option("--packages", default=",".join(PACKAGES), show_default=True, help="Whose documentation is searched.")
+@click.option(
+    "--question", default="fit a straight line by least squares", show_default=True, help="The question to search for."
+)
+@click.option(
+    "--packages", default=",".join(PACKAGES), show_default=True, help="Packages whose documentation is searched."
+)
 def main(run: Run, question: str, packages: str) -> None:
     sheet = case.sheet_beside(__file__, run)
     small = scaled(sheet, run.size)
@@ -233,14 +237,14 @@ def _matches(spec: JobSpec, folder: Path, results: Sequence[dict[str, Any]]) -> 
 def _check(job: JobSpec) -> None:
     if any(0 in parse(line).target.ranks for line in job.faults):
         raise UsageError(
-            "a fault meets a worker, ranks 1 to N-1: the driver, rank 0, keeps nothing, and the sheet says if_lost = "
-            "restart: start the job again"
+            "--fault must hit a worker (ranks 1 to N-1): the loss of rank 0, the driver, means a new start of the job "
+            '(if_lost = "restart")'
         )
 
 
 DRILL = Pattern(
     "rag", "a search service whose shards have replicas", ("replicate",), 40, _matches,
-    "every answer is that of the one-process index", options={"program": "demos.cases.rag"}, phases={}, transfer="",
+    "every answer is that of the one-process index", options={"program": "demos.cases.rag"},
     least_ranks=RANKS + 1, fewest=RANKS, check=_check,
 )  # fmt: skip
 

@@ -260,17 +260,19 @@ def _check(job: JobSpec) -> None:
             servers.setdefault(stage, set()).update(set(fault.target.ranks).intersection(range(SERVERS)))
     if any(len(ranks) == SERVERS for ranks in servers.values()):
         raise UsageError(
-            f"one of the {SERVERS} servers must stay whole between two checkpoints, {EVERY} steps apart, the faults "
-            f"meet all: the sheet says replicas = {SERVERS - 1}, which survives that many"
+            f"at least one of the {SERVERS} servers must survive between two checkpoints (every {EVERY} steps); the "
+            f"plan hits all of them: leave one out (replicas = {SERVERS - 1} survives {SERVERS - 1})"
         )
     if struck.issuperset(range(SERVERS, job.ranks)):
-        raise UsageError(f"one worker of ranks {SERVERS} to {job.ranks - 1} must stay whole, the faults meet all")
+        raise UsageError(
+            f"at least one worker (ranks {SERVERS} to {job.ranks - 1}) must survive, the plan hits all: leave one out"
+        )
 
 
 DRILL = Pattern(
     "recommendation", "a click model whose shards have replicas", ("replicate",), 40, _matches,
-    "the weights of the one-process training", options={"program": "demos.cases.recommendation"}, phases={},
-    transfer="", leader="server", least_ranks=RANKS, fewest=2, check=_check,
+    "the weights of the one-process training", options={"program": "demos.cases.recommendation"},
+    leader="server", least_ranks=RANKS, fewest=2, check=_check,
 )  # fmt: skip
 
 

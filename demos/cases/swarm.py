@@ -119,7 +119,7 @@ def search(
         there = air.beacons(living, agent.position, agent.heard)
         links = world.links({at: one[1:3] for at, one in there.items()})
         if living:
-            agent.hear([there[source][3:] for source in links.sources(rank)], step)
+            agent.merge([there[source][3:] for source in links.sources(rank)], step)
             emulator.compute(comm, step_s)
             if step < sensing:
                 push.mass[:-1] += agent.look(step)
@@ -285,7 +285,7 @@ def _matches(spec: JobSpec, folder: Path, results: Sequence[dict[str, Any]]) -> 
 
 DRILL = Pattern(
     "swarm", "agents that search an area", ("continue",), 60, _matches, "the true heights, to a measurement's noise",
-    options={"program": "demos.cases.swarm"}, phases={}, transfer="", least_ranks=RANKS, fewest=2,
+    options={"program": "demos.cases.swarm"}, least_ranks=RANKS, fewest=2,
 )  # fmt: skip
 
 

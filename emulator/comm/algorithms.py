@@ -17,7 +17,7 @@ GROUP = "emulator.collectives"
 
 
 def name() -> str | None:
-    """Give the name of the module that carries collectives, None if no installed package has one.
+    """The name of the module that implements collectives; None if no installed package provides one.
 
     It reads what every installed package says of itself: one rank asks, and tells the others.
     """
@@ -27,7 +27,7 @@ def name() -> str | None:
 
 
 def pin(module: str) -> None:
-    """Import the package that a module is in, so that the module is found later whatever sys.path is then."""
+    """Import the package of a module, so that the module is found later whatever sys.path is then."""
     importlib.import_module(module.partition(".")[0])
 
 

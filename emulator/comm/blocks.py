@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 
 def given(spec: Any, blocks: int = 1) -> Bytes:
-    """Give the bytes that a collective takes from `spec`, whose explicit count is that of one of `blocks` blocks."""
+    """Return the bytes that a collective sends from `spec`, whose explicit count is that of one of `blocks` blocks."""
     return _bytes(outgoing(_multiplied(spec, blocks)))
 
 
 def wanted(spec: Any, blocks: int = 1) -> tuple[Bytes, Incoming]:
-    """Give the memory that a collective fills; call the second's ``finish(nbytes)`` after it is filled."""
+    """Return the memory that a collective fills, and an object whose ``finish(nbytes)`` must be called afterwards."""
     into = Incoming(_multiplied(spec, blocks))
     return _bytes(into.view), into
 
@@ -33,7 +33,7 @@ def _bytes(view: Any) -> Bytes:
 
 
 def _multiplied(spec: Any, blocks: int) -> Any:
-    """Turn the count of one block, where it is given, into the count of all."""
+    """Turn the explicit count of one block into the count of all blocks."""
     if blocks == 1 or not isinstance(spec, (list, tuple)):
         return spec
     data, count, displacement, datatype = split(spec)
@@ -86,12 +86,12 @@ class Vector:
             self.displacements = totals(self.counts)
 
     def part(self, rank: int) -> Bytes:
-        """Give the block of one rank."""
+        """The block of one rank."""
         begin = self.displacements[rank]
         return self.data[begin : begin + self.counts[rank]]
 
     def finish(self) -> None:
-        """After `data` is filled: unpack it if the datatype is not contiguous."""
+        """Unpack `data` after it is filled, if the datatype is not contiguous."""
         if self._unpacked is not None:
             buffer, places, datatype = self._unpacked
             for rank, place in enumerate(places):
@@ -99,7 +99,7 @@ class Vector:
 
 
 def operand(spec: Any, blocks: int = 1, *, writable: bool = False) -> NDArray[Any]:
-    """Give a reduction's buffer as a flat array of its own type."""
+    """A reduction's buffer as a flat array of its own type."""
     if isinstance(spec, np.ndarray) and spec.flags.c_contiguous:
         check_elements(spec)
         return spec.reshape(-1)
@@ -118,5 +118,5 @@ def operand(spec: Any, blocks: int = 1, *, writable: bool = False) -> NDArray[An
 
 
 def totals(counts: Sequence[int]) -> list[int]:
-    """Give where each block begins when they lie one after another."""
+    """The offset of each block when the blocks lie one after another."""
     return [sum(counts[:rank]) for rank in range(len(counts))]

@@ -23,7 +23,7 @@ _ARRAY: Any = ()  # the class of arrays, once the program has loaded numpy
 
 
 def outgoing(spec: Any) -> Any:
-    """Give the bytes that a send of `spec` carries; they have a length and the buffer protocol."""
+    """Return the bytes that a send of `spec` carries, as an object with a length and the buffer protocol."""
     kind = type(spec)
     if kind is _BYTES:
         return spec
@@ -38,7 +38,7 @@ def outgoing(spec: Any) -> Any:
 
 
 def _described(spec: Any) -> Any:
-    """As `outgoing`, for a specification that may have a count, a displacement and a datatype."""
+    """The bytes of a specification that may have a count, a displacement and a datatype; see `outgoing`."""
     data, count, displacement, datatype = parse(spec)
     if datatype is None:
         return _view(data, readonly=True)
@@ -53,7 +53,7 @@ def _described(spec: Any) -> Any:
 
 
 class Incoming:
-    """Where a receive puts its bytes.
+    """The memory that a receive fills.
 
     Attributes
     ----------
@@ -112,7 +112,7 @@ class Incoming:
 
 
 class _Unpacking:
-    """Where packed bytes go. The datatype is a duplicate: a program may free its own while the receive is pending."""
+    """Unpacks a receive's bytes. Its datatype is a duplicate, because a program may free its own before the receive."""
 
     def __init__(self, data: Any, displacement: int, datatype: MPI.Datatype) -> None:
         self.data, self.displacement, self.datatype = data, displacement, datatype.Dup()
@@ -126,7 +126,7 @@ _NATIVE: frozenset[Any] = frozenset()
 
 
 def _numpy_has_come() -> bool:
-    """Take up the types of numpy if the program has loaded it since the last call; tells whether it has."""
+    """Register numpy's types if the program has loaded numpy since the last call; returns whether it has."""
     global _ARRAY, _NATIVE
     if _NATIVE or "numpy" not in sys.modules:
         return False
@@ -201,13 +201,13 @@ class _Elements:
 
 
 def _shape(datatype: MPI.Datatype) -> tuple[int, bool]:
-    """Give a datatype's size in bytes and whether its elements lie in one run, in order, from the buffer's start."""
+    """A datatype's size in bytes, and whether its elements are one run of bytes in order from the buffer's start."""
     size = datatype.Get_size()
     return size, datatype.Get_extent() == (0, size) and is_dense(datatype)
 
 
 def is_dense(datatype: MPI.Datatype) -> bool:
-    """Tell whether a datatype is one run of bytes in order; one that only fills its extent may be a permutation."""
+    """Whether a datatype is one run of bytes in order; one that only fills its extent may be a permutation."""
     if datatype.is_predefined:
         return bool(datatype.Get_extent() == (0, datatype.Get_size()))
     if datatype.Get_envelope()[-1] not in (MPI.COMBINER_CONTIGUOUS, MPI.COMBINER_DUP):
@@ -244,7 +244,7 @@ def parse(spec: Any) -> tuple[Any, int, int, MPI.Datatype | None]:
 
 
 def split(spec: Any) -> tuple[Any, Any, Any, MPI.Datatype | None]:
-    """Give data, count, displacement and datatype of a specification; None for what it leaves out."""
+    """Split a specification into data, count, displacement and datatype; None for what it leaves out."""
     if not isinstance(spec, (list, tuple)):
         return spec, None, None, None
     parts = list(spec)
@@ -258,7 +258,7 @@ def split(spec: Any) -> tuple[Any, Any, Any, MPI.Datatype | None]:
 
 
 def _alone(data: Any) -> tuple[Any, int, int, MPI.Datatype | None]:
-    """Check a buffer that was given without count or datatype: all of its bytes are meant."""
+    """Check a buffer without count and datatype, all of whose bytes are sent or received."""
     if data is None:
         raise TypeError("message: expecting buffer or list/tuple, got None: [None, datatype] is an empty message")
     if isinstance(data, MPI.BottomType):
@@ -272,7 +272,7 @@ def _no_bottom() -> NotEmulated:
 
 
 def element_type(data: Any) -> MPI.Datatype:
-    """Give the datatype of a buffer's elements; raises what mpi4py raises for those that have none."""
+    """The datatype of a buffer's elements; raises what mpi4py raises for those that have none."""
     check_elements(data)
     code: Any = data.dtype.char if isinstance(data, _ARRAY) else memoryview(data).format
     return MPI.Datatype.fromcode(code.lstrip("@<>="))

@@ -20,7 +20,7 @@ from emulator.core.waits_for import WaitNotes
 
 
 class EmulatedCarrier(Carrier):
-    """See `emulator.carrier.Carrier`; all communicators of one emulated cluster share the instruments."""
+    """The carrier of an emulated communicator; all of one emulated cluster share the instruments."""
 
     comm: EmulatedComm
     timed = True
@@ -57,7 +57,7 @@ class EmulatedCarrier(Carrier):
         return {source: dues[source] for source in sorted(found, key=lambda one: (found[one].first, found[one].source))}
 
     def _found(self, sources: Iterable[int], tag: int) -> dict[int, Any]:
-        """The next message of each source with this tag, for those whose message has been taken in."""
+        """The next message of each source with this tag, for sources whose message has been delivered."""
         comm = self.comm
         matcher = comm.engine.matchers[comm.context]
         found = {}

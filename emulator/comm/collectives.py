@@ -29,7 +29,7 @@ class Collectives:
     _rank: int
 
     def _check_root(self, root: int) -> int:
-        """Give the root as an int; raises MPI's error if there is no such rank."""
+        """Return the root as an int; raises MPI's error if there is no such rank."""
         raise NotImplementedError
 
     def Barrier(self) -> None:

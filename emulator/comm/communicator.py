@@ -1,4 +1,4 @@
-"""EmulatedComm: an MPI.Intracomm whose messages take the time that an emulated network says."""
+"""EmulatedComm: an MPI.Intracomm whose messages take the time given by an emulated network."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ class EmulatedComm(Probes, Pickled, ObjectCollectives, Management, Refused, MPI.
         return f"<EmulatedComm rank {self._rank} of {self._size} on {self.engine.network.name}>"
 
     def __reduce__(self) -> Any:
-        """Let the communicator be pickled by its name if it is MPI.COMM_WORLD, as with mpi4py, else refuse."""
+        """Pickle MPI.COMM_WORLD by its name, as mpi4py does; refuse to pickle any other communicator."""
         if self is not MPI.COMM_WORLD:
             raise ValueError(f"cannot serialize {type(self).__name__!r} instance: only MPI.COMM_WORLD has a name")
         return _of_mpi, ("COMM_WORLD",)
@@ -127,19 +127,19 @@ class EmulatedComm(Probes, Pickled, ObjectCollectives, Management, Refused, MPI.
 
     @property
     def native(self) -> MPI.Intracomm:
-        """A communicator of MPI's own for what sends nothing, such as packing."""
+        """A communicator of MPI itself, for calls that send nothing, such as packing."""
         return self._real
 
     @cached_property
     def network_state(self) -> NetworkState:
-        """What faults may change of the network while the job runs."""
+        """The network's properties that faults can change during the job."""
         return self.engine.network_state(self.members)
 
     # -- what carries the collectives
 
     @property
     def hidden(self) -> Any:
-        """The communicator that sends this one's collectives: the same processes, another context."""
+        """The communicator of this one's collectives: the same processes, another context."""
         if self._hidden is None:
             context = context_number(self.context, "collectives")
             self._hidden = type(self)(self.engine, self._real, context, self._algorithms, self._members)
@@ -164,7 +164,7 @@ class EmulatedComm(Probes, Pickled, ObjectCollectives, Management, Refused, MPI.
     # -- emulated time
 
     def now(self) -> float:
-        """Give this rank's emulated time in seconds."""
+        """This rank's emulated time in seconds."""
         engine = self.engine
         if engine.clock.measured:
             engine.clock.enter()
@@ -173,14 +173,14 @@ class EmulatedComm(Probes, Pickled, ObjectCollectives, Management, Refused, MPI.
         return now
 
     def slowest_path(self) -> tuple[float, float]:
-        """Give the longest latency in seconds and the most seconds per byte among the paths between these ranks."""
+        """The longest latency (s) and the largest beta (s/B) among the paths between these ranks."""
         members = self._members
         if members.slowest is None:
             members.slowest = self.engine.network.slowest_path(members.ranks)
         return members.slowest
 
     def compute(self, seconds: float) -> None:
-        """Declare `seconds` of compute: they pass on this rank's clock, times its host's slowdown."""
+        """Advance this rank's clock by `seconds` of declared compute, times its host's slowdown."""
         if seconds < 0:
             raise UsageError(f"compute takes seconds >= 0, got {seconds}")
         engine = self.engine
@@ -193,17 +193,8 @@ class EmulatedComm(Probes, Pickled, ObjectCollectives, Management, Refused, MPI.
         """Set the clocks of all ranks to the latest of them; collective, costs no emulated time.
 
         For the start of a repetition. Paced, emulated time is also tied to the wall anew, so that what happened
-        before cannot make the repetition late; with an automatic pace it may be raised.
-
-        Parameters
-        ----------
-        ranks : those that take part, in the same order everywhere, where others are dead; the tie to the wall then
-            stays
-
-        Returns
-        -------
-        float
-            The common time in seconds.
+        before cannot make the repetition late, and an automatic pace may be raised; not where only `ranks` take part
+        (see `emulator.carrier.Carrier.align`).
         """
         engine = self.engine
         self.now()
@@ -223,7 +214,7 @@ class EmulatedComm(Probes, Pickled, ObjectCollectives, Management, Refused, MPI.
     # -- what a run has to say about itself
 
     def fidelity(self) -> dict[str, Any]:
-        """Say how well emulated time was kept, over all ranks since the start; collective, no emulated time.
+        """Report how well emulated time kept to the wall clock so far, over all ranks; collective, no emulated time.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""Replacing methods of compiled classes, which no assignment reaches."""
+"""Replace methods of compiled classes, whose attributes cannot be assigned."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Waiting for several requests at once, emulated and real ones mixed.
+"""Waiting for several requests at once, where some are emulated and others MPI's own.
 
 ``MPI.Request.Waitall`` and its relatives are class methods of a compiled class, and a program may have imported that
 class before anything was emulated. So `install` replaces the methods in the class itself, as ``forbiddenfruit`` does;
@@ -21,7 +21,7 @@ from emulator.core.operations import Operation
 
 
 class _NativeRequest(Operation):
-    """A request of MPI itself among emulated ones."""
+    """A request of MPI itself in a list with emulated ones."""
 
     error = 0
 
@@ -48,7 +48,7 @@ class _NativeRequest(Operation):
 
 
 class Batch(Operation):
-    """The requests of one call of Waitall and its relatives."""
+    """The requests of one call of Waitall, Waitany, Testall or the like."""
 
     def __init__(self, requests: Sequence[MPI.Request]) -> None:
         self.engine = next(r.engine for r in requests if isinstance(r, EmulatedRequest))
@@ -71,11 +71,11 @@ class Batch(Operation):
         return sorted(ready, key=lambda i: (self.operations[i].time(), i)) if len(ready) > 1 else ready
 
     def idle(self) -> None:
-        """Note a test of these requests that found nothing."""
+        """Note that a test of these requests has found nothing."""
         self.engine.idle(tuple(one for one in self.operations if one.active))
 
     def some(self, wait: bool) -> list[int] | None:
-        """Give the complete requests, after at least one is if `wait`; None if no request is active."""
+        """The complete requests, after waiting for one if `wait`; None if no request is active."""
         if not any(one.active for one in self.operations):
             return None
         self.engine.progress()  # all that has come counts, not only what the first request to be polled takes in
@@ -91,13 +91,13 @@ class Batch(Operation):
 
     @property
     def hint(self) -> float | None:  # type: ignore[override]
-        """The earliest time at which a poll may succeed; unknown as long as one request's is."""
+        """The earliest time at which a poll may succeed; unknown if one request's is."""
         hints = [one.hint for one in self.operations if one.active]
         return None if None in hints else min(hints)
 
     @property
     def soonest(self) -> float | None:  # type: ignore[override]
-        """The earliest time at which a poll will succeed, of those that are known."""
+        """The earliest time at which a poll will succeed, among those known."""
         return min((one.hint for one in self.operations if one.active and one.hint is not None), default=None)
 
     @property
@@ -105,7 +105,7 @@ class Batch(Operation):
         return all(one.awaits_message for one in self.operations if one.active)
 
     def finish(self, indices: Sequence[int], statuses: list[MPI.Status] | None, one_by_one: bool = False) -> list[Any]:
-        """Complete these requests and give their objects; raises if one went wrong."""
+        """Complete these requests and return their objects; raises if one has failed."""
         self.engine.idling = False
         _lengthen(statuses, len(indices))
         results: list[Any] = []

@@ -23,7 +23,7 @@ def context_number(*parts: Any) -> int:
 
 
 class Management(PointToPoint):
-    """The parts of MPI.Intracomm that concern the communicator itself."""
+    """Duplicates, splits, attributes and error handlers of a communicator."""
 
     _algorithms: Any
     _hidden: Any
@@ -110,7 +110,7 @@ class Management(PointToPoint):
             self.engine.drop_context(self._hidden.context)
 
     def Revoke(self) -> None:
-        """Revoke, as in MPI; posted receives are withdrawn, because the program may reuse their buffers now."""
+        """Revoke, as in MPI; posted receives are withdrawn, because the program may reuse their buffers."""
         try:
             self._real.Revoke()
             self.engine.wake_all()
@@ -149,7 +149,7 @@ class Management(PointToPoint):
 
 
 def _forwarded(name: str) -> Any:
-    """Make the method that calls the real communicator's method of this name."""
+    """Make a method that calls the real communicator's method of this name."""
 
     @functools.wraps(getattr(MPI.Intracomm, name))
     def method(self: Management, *arguments: Any, **named: Any) -> Any:

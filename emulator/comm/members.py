@@ -1,4 +1,4 @@
-"""The ranks of a communicator: which ranks of the engine they are, which tags they use, and which have failed."""
+"""The members of a communicator: their ranks in the engine, the legal tags, and which members have failed."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ class Members:
         self.slowest: tuple[float, float] | None = None
 
     def place(self, rank: int) -> int:
-        """Give the communicator's rank of a rank of the engine."""
+        """The communicator's rank of a rank of the engine."""
         return self._places[rank]
 
     def among(self, ranks: set[int]) -> set[int]:
-        """Give those of some ranks of the engine that are members."""
+        """Those of some engine ranks that are members."""
         return {rank for rank in ranks if rank in self._places}
 
 
 def as_c_int(number: Any) -> int:
-    """Convert a rank, a tag or a root as mpi4py does: what has ``__int__`` is one, a float is cut off."""
+    """Convert a rank, tag or root as mpi4py does: by ``__int__``, with the fraction of a float cut off."""
     if isinstance(number, str | bytes) or not hasattr(type(number), "__int__"):
         raise TypeError("an integer is required")
     value = int(number)
@@ -52,7 +52,7 @@ def as_c_int(number: Any) -> int:
 
 
 class Addressing:
-    """The ranks, tags and failures of a communicator.
+    """Ranks, tags and failures of a communicator.
 
     Attributes
     ----------
@@ -70,16 +70,16 @@ class Addressing:
     _acknowledged: set[int]
 
     def rank_of(self, member: int) -> int:
-        """Give the rank in this communicator of a rank of the engine."""
+        """The rank in this communicator of a rank of the engine."""
         return self._members.place(member)
 
     def raise_error(self, code: int) -> None:
-        """Raise an MPI error as this communicator's error handler says."""
+        """Raise an MPI error through this communicator's error handler."""
         self._real.Call_errhandler(code)
         raise MPI.Exception(code)
 
     def failure(self, source: int, blocking: bool) -> int:
-        """Give the MPI error that a wait for rank `source` of the engine (or ANY_SOURCE) must end with, 0 if none."""
+        """The MPI error with which a wait for engine rank `source` (or ANY_SOURCE) must end; 0 if none."""
         if self._real.Is_revoked():
             return MPI.ERR_REVOKED
         dead = self.engine.dead
@@ -91,7 +91,7 @@ class Addressing:
         return MPI.ERR_PROC_FAILED if source in dead else 0
 
     def _target(self, rank: int, tag: int) -> tuple[int | None, int]:
-        """Give the rank of the engine to send to, None for PROC_NULL, and the tag; raises what MPI raises."""
+        """The engine rank to send to (None for PROC_NULL), and the tag; raises what MPI raises."""
         if type(rank) is not int or type(tag) is not int:
             rank, tag = as_c_int(rank), as_c_int(tag)
         if tag < 0 or not 0 <= rank < self._size:
@@ -104,7 +104,7 @@ class Addressing:
         return peer, tag
 
     def _accepted(self, rank: int, tag: int) -> tuple[int | None, int]:
-        """Give the source and the tag that a receive accepts, in the engine's terms; None for PROC_NULL."""
+        """The source and tag that a receive accepts, as engine ranks; None for PROC_NULL."""
         if type(rank) is not int or type(tag) is not int:
             rank, tag = as_c_int(rank), as_c_int(tag)
         if tag == _ANY_TAG:
@@ -120,6 +120,6 @@ class Addressing:
         return None, tag
 
     def _refuse(self, code: int, rank: int) -> None:
-        """Raise what mpi4py raises for a rank that is too large for C, or else this error of MPI."""
+        """Raise what mpi4py raises for a rank too large for a C int, else this MPI error."""
         as_c_int(rank)
         self.raise_error(code)

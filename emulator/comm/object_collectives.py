@@ -1,4 +1,4 @@
-"""Lower-case collectives of pickled objects; as in mpi4py, the sizes are sent first, then the bytes."""
+"""Lower-case collectives of pickled objects; as in mpi4py, the sizes are sent before the bytes."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ class ObjectCollectives(Collectives):
         return self._prefix(sendobj, op)[0]
 
     def _prefix(self, value: Any, op: Any) -> tuple[Any, Any]:
-        """Give the reduction of all ranks before this one (None on rank 0), and of all up to this one."""
+        """The reduction of all ranks before this one (None on rank 0), and of all up to and including it."""
         before, total, window = None, value, value
         distance = 1
         while distance < self._size:

@@ -1,4 +1,4 @@
-"""Requests that move no message themselves: null ones, conditions, send-receive pairs, and persistent requests."""
+"""Requests that move no message themselves: null requests, conditions, send-receive pairs, persistent requests."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class _Composed(EmulatedRequest):
 
 
 class NullRequest(_Composed):
-    """A send or receive with PROC_NULL: complete at once, no message."""
+    """A send or receive with PROC_NULL: complete at once, without a message."""
 
     def __init__(self, comm: Any, receive: bool) -> None:
         self.comm, self.engine = comm, comm.engine
@@ -45,7 +45,7 @@ class NullRequest(_Composed):
 
 
 class Condition(NullRequest):
-    """Complete as soon as `holds` is true, which messages (to `receives`) bring about; costs no emulated time."""
+    """A request that completes once `holds` is true, which messages to `receives` cause; costs no emulated time."""
 
     def __init__(self, comm: Any, holds: Callable[[], bool], receives: Sequence[Operation] = ()) -> None:
         super().__init__(comm, receive=False)
@@ -58,7 +58,7 @@ class Condition(NullRequest):
 
 
 class Both(_Composed):
-    """A send and a receive as one request; its status, and the object that it returns, are the receive's."""
+    """A send and a receive as one request; its status and its object are those of the receive."""
 
     def __init__(self, comm: Any, send: EmulatedRequest, receive: EmulatedRequest) -> None:
         self.comm, self.engine = comm, comm.engine
@@ -94,7 +94,7 @@ class Both(_Composed):
 
 
 class PersistentRequest(MPI.Prequest, EmulatedRequest):
-    """A persistent send or receive; each Start makes a plain request. A plan may have a million: they are small."""
+    """A persistent send or receive; each Start makes a plain request. Small: a schedule may have a million."""
 
     __slots__ = ("_current", "comm", "error", "freed", "peer", "tag")
 
@@ -193,7 +193,7 @@ class PersistentRequest(MPI.Prequest, EmulatedRequest):
 
 
 class PersistentSend(PersistentRequest):
-    """A persistent send, synchronous if `sync`; a message that must be packed is so at each start."""
+    """A persistent send, synchronous if `sync`; data that must be packed are packed at each start."""
 
     __slots__ = ("payload", "spec", "sync")
 

@@ -1,4 +1,4 @@
-"""The lower-case methods between two ranks: any object, pickled as mpi4py does it."""
+"""The lower-case sends and receives of any object, pickled as mpi4py does."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ class PointToPoint(Addressing):
     # -- the two basic operations, of which all others are made
 
     def _send(self, payload: Any, dest: int, tag: int, sync: bool = False) -> EmulatedRequest:
-        """Begin a send of bytes, which ends the call unless it waits for the request."""
+        """Begin a send of bytes; the call ends here unless it waits for the request."""
         peer, tag = self._target(dest, tag)
         request = self._send_to(peer, tag, payload, sync)
         if self.engine.clock.measured:
@@ -58,7 +58,7 @@ class PointToPoint(Addressing):
         return request
 
     def _send_now(self, payload: Any, dest: int, tag: int) -> None:
-        """Send and wait until the last byte has left: a short message needs no request for that."""
+        """Send, and wait until the last byte has left the card; a short message needs no request for that."""
         engine = self.engine
         clock = engine.clock
         peer, tag = self._target(dest, tag)
@@ -77,7 +77,7 @@ class PointToPoint(Addressing):
             clock.leave()
 
     def _look(self, origin: int | None, tag: int) -> Arrival | None:
-        """Progress, and return the message that a receive of this origin and tag can complete with at once.
+        """Make progress, and return the message with which a receive of this source and tag can complete at once.
 
         Only a message that is here completely and due in emulated time: no receive need be posted for it. This is
         the usual case where messages arrive faster than this machine handles them.
@@ -100,7 +100,7 @@ class PointToPoint(Addressing):
         return message
 
     def _take(self, message: Arrival, into: Incoming, status: MPI.Status | None) -> None:
-        """Receive a message that `_look` has given."""
+        """Receive a message that `_look` has returned."""
         engine = self.engine
         engine.matchers[self.context].remove(message)
         if message.size:
@@ -132,7 +132,7 @@ class PointToPoint(Addressing):
         return result
 
     def _enter(self) -> None:
-        """Begin a call: charge the compute since the last one; paced, wait until the wall clock has reached it."""
+        """Begin a call: charge the compute since the last one; if paced, wait for the wall clock to catch up."""
         engine = self.engine
         engine.idling = False
         if engine.clock.measured:

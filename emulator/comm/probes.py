@@ -21,12 +21,12 @@ _ANY_TAG: int = MPI.ANY_TAG
 
 
 class Probes(PointToPoint):
-    """Probe, Iprobe, Mprobe, Improbe: they see a message once its last byte has arrived in emulated time."""
+    """Probe, Iprobe, Mprobe, Improbe: they find a message once its last byte has arrived in emulated time."""
 
     _expected: float | None = None
 
     def _find(self, origin: int, tag: int, take: bool) -> Arrival | None:
-        """Find, or take out, a message that is there in emulated time; one that is to come sets `_expected`."""
+        """Find, or remove, a message that has arrived in emulated time; one that is still to come sets `_expected`."""
         engine = self.engine
         engine.progress()
         self._expected = None
@@ -78,7 +78,7 @@ class Probes(PointToPoint):
         return found is not None, found
 
     def _fill_status(self, found: Arrival | None, status: MPI.Status | None) -> None:
-        """Make `status` that of a message, or of a probe of PROC_NULL."""
+        """Fill `status` for a message, or for a probe of PROC_NULL."""
         if status is None:
             return
         if found is None:
@@ -105,7 +105,7 @@ class Probes(PointToPoint):
 
 
 class _Search(Operation):
-    """A probe to wait for."""
+    """A probe as an operation to wait for."""
 
     awaits_message = True
 
@@ -123,7 +123,7 @@ class _Search(Operation):
 
 
 class EmulatedMessage(NoHandle, MPI.Message):
-    """A message that Mprobe or Improbe took out, to be received once."""
+    """A message that Mprobe or Improbe has removed, to be received once."""
 
     def __new__(cls, *arguments: Any, **named: Any) -> Any:
         return MPI.Message.__new__(cls)

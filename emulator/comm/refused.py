@@ -1,4 +1,4 @@
-"""MPI methods that are not emulated raise an error, instead of running at this machine's own speed."""
+"""MPI methods that are not emulated: they raise an error instead of running at this machine's own speed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from emulator.errors import UsageError
 
 
 class NotEmulated(UsageError, NotImplementedError):
-    """A method of MPI that the emulated network does not carry."""
+    """A method of MPI that the emulated network does not support."""
 
     def __init__(self, method: str, detail: str = "", instead: str = "") -> None:
         remedy = instead or "use point-to-point messages or a blocking collective"
@@ -55,7 +55,7 @@ def _refusal(name: str, instead: str) -> Any:
 
 
 class NoHandle:
-    """An emulated object of MPI: its handle is null, and what would give it to a library in C is refused.
+    """An emulated MPI object: its handle is null, and passing it to a C library raises an error.
 
     A null communicator is an error there, but a null request is complete, and what it stands for is not.
     """
@@ -63,12 +63,12 @@ class NoHandle:
     __slots__ = ()
 
     def refusal(self, method: str, instead: str) -> UsageError:
-        """The error of a call that takes communicators of MPI's own only, and got this object."""
+        """The error of a call that needs a communicator of MPI itself and got this object."""
         return NotEmulated(method, instead=instead)
 
 
 class Refused(NoHandle):
-    """Every method in `REFUSED` raises `NotEmulated`."""
+    """Base class in which every method of `REFUSED` raises `NotEmulated`."""
 
 
 for _name, _instead in REFUSED.items():
@@ -81,7 +81,7 @@ _OTHER_PROCESSES = "start all processes with mpirun"
 
 @functools.cache
 def refuse_outside() -> None:
-    """Make what takes a communicator as an argument refuse emulated ones by name, or take the real one behind it.
+    """Make MPI functions that take a communicator refuse emulated ones by name, or use the real one.
 
     Once per process. Without this they would fail as well, for the handle is null, but with an error that explains
     nothing, or, in a library that ignores MPI's return codes, with none.
@@ -103,7 +103,7 @@ def refuse_outside() -> None:
 
 
 def refuse_in_program() -> None:
-    """Refuse what brings in other processes, or communicators that are not emulated, whatever it is called on."""
+    """Refuse calls that start other processes or make communicators that are not emulated."""
     for cls, names in _OTHERS.items():
         for name in names.split():
             replace_methods(cls, {name: classmethod(_refusal(f"{cls.__name__}.{name}", _OTHER_PROCESSES))})
@@ -135,7 +135,7 @@ def _guard(
 
 
 def _on_the_real_one(original: Any) -> Any:
-    """Wrap a function so that it takes the real communicator behind an emulated one; it sends nothing."""
+    """Wrap a function that sends nothing so that it uses the real communicator of an emulated one."""
 
     def real(value: Any) -> Any:
         return value.native if isinstance(value, Refused) else value  # type: ignore[attr-defined]

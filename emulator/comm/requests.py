@@ -1,4 +1,4 @@
-"""The base class of an emulated communicator's requests; `emulator.comm.send_receive` has those that move messages.
+"""The base class of an emulated communicator's requests; those that move messages are in `emulator.comm.send_receive`.
 
 They are MPI.Request objects, so an unchanged program keeps them in lists and hands them to
 ``MPI.Request.Waitall``; `emulator.comm.completion` makes those class methods understand them.
@@ -20,7 +20,7 @@ _BYTE = MPI.BYTE
 
 
 def empty_status(status: MPI.Status | None) -> None:
-    """Make `status` what MPI returns for an operation that received nothing."""
+    """Fill `status` with what MPI returns for an operation that received nothing."""
     if status is not None:
         status.source, status.tag, status.error = MPI.ANY_SOURCE, MPI.ANY_TAG, MPI.SUCCESS
         status.Set_elements(_BYTE, 0)
@@ -28,14 +28,14 @@ def empty_status(status: MPI.Status | None) -> None:
 
 
 def describe(status: MPI.Status, source: int, tag: int, size: int, error: int = MPI.SUCCESS) -> None:
-    """Make `status` that of a receive of `size` bytes from rank `source`."""
+    """Fill `status` with that of a receive of `size` bytes from rank `source`."""
     status.source, status.tag, status.error = source, tag, error
     status.Set_elements(_BYTE, size)
     status.Set_cancelled(False)
 
 
 class EmulatedRequest(NoHandle, Operation, MPI.Request):
-    """Base class of all emulated requests.
+    """Base class of emulated requests.
 
     Attributes
     ----------
@@ -51,7 +51,7 @@ class EmulatedRequest(NoHandle, Operation, MPI.Request):
     comm: Any
 
     def time(self) -> float:
-        """Return the emulated time in seconds at which the operation is complete; call it after a successful poll."""
+        """The emulated time (s) at which the operation is complete; call it after a successful poll."""
         raise NotImplementedError
 
     def finish(self, status: MPI.Status | None = None) -> Any:

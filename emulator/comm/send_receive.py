@@ -1,4 +1,4 @@
-"""The state of pending sends and receives, and when they are complete."""
+"""Pending sends and receives, and when they are complete."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class SendRequest(EmulatedRequest):
 
 
 class EagerSend(SendRequest):
-    """A standard send of which only the end is left: its payload's memory is free already."""
+    """A standard send whose payload has been copied: only the time of its end is still needed."""
 
     __slots__ = ()
 
@@ -61,7 +61,7 @@ class EagerSend(SendRequest):
     why = Wait.SEND
 
     def begin(self, comm: Any, destination: int, end: float) -> Self:
-        """Set the attributes; the compiled class takes no arguments, and a method of Python's costs time."""
+        """Set the attributes; the compiled class takes no arguments, and a Python method costs time."""
         self.comm, self.destination, self.end = comm, destination, end
         self.active = True
         return self
@@ -83,7 +83,7 @@ class EagerSend(SendRequest):
 
 
 class PendingSend(SendRequest):
-    """A send that waits for more: for its match if it is synchronous, or for a transfer that still reads the payload.
+    """A send that is not complete with its last byte: it waits for its match, or a transfer still reads its payload.
 
     Attributes
     ----------
@@ -94,7 +94,7 @@ class PendingSend(SendRequest):
     __slots__ = ("engine", "error", "hint", "payload", "transfer", "unmatched", "why")
 
     def begin(self, comm: Any, destination: int, payload: Any, sync: bool) -> Self:
-        """Set the attributes, see `EagerSend.begin`."""
+        """Set the attributes; see `EagerSend.begin`."""
         self.comm, self.engine = comm, comm.engine
         self.destination, self.payload, self.unmatched = destination, payload, sync
         self.active, self.error = True, 0
@@ -105,7 +105,7 @@ class PendingSend(SendRequest):
         return self
 
     def __del__(self) -> None:
-        """Keep the payload of an unfinished send that the program has dropped: the transfer goes on."""
+        """Keep the payload of an unfinished send that the program has dropped, because its transfer continues."""
         try:
             transfer = self.transfer
         except AttributeError:  # Ctrl-C has come while it was being made
@@ -114,7 +114,7 @@ class PendingSend(SendRequest):
             self.engine.keep(transfer, self.payload)
 
     def acknowledged(self, time: float) -> None:
-        """Record that the receiver has matched this synchronous send; the acknowledgement arrives at `time`."""
+        """Note that the receiver has matched this synchronous send; the acknowledgement arrives at `time`."""
         self.unmatched = False
         if time > self.end:
             self.end, self.why = time, Wait.MATCH
@@ -141,7 +141,7 @@ class PendingSend(SendRequest):
 
 
 class ReceiveRequest(EmulatedRequest):
-    """A pending receive: complete when the message's last byte has passed the receiver's network card.
+    """A pending receive: complete when the message's last byte has passed the receiver's card.
 
     Attributes
     ----------
@@ -156,7 +156,7 @@ class ReceiveRequest(EmulatedRequest):
     )  # fmt: skip
 
     def begin(self, comm: Any, source: int, tag: int, into: Incoming | None) -> Self:
-        """Set the attributes, see `EagerSend.begin`."""
+        """Set the attributes; see `EagerSend.begin`."""
         self.comm, self.engine = comm, comm.engine
         self.source, self.tag, self.into = source, tag, into
         self.active, self.error = True, 0
@@ -170,7 +170,7 @@ class ReceiveRequest(EmulatedRequest):
         return self
 
     def take(self, message: Arrival) -> memoryview | None:
-        """Accept a matched message: copy its payload into the user's buffer, or keep it for a lower-case receive.
+        """Take a matched message: copy its payload into the user's buffer, or keep it for a lower-case receive.
 
         Returns the memory to receive the payload into, if it is sent separately.
         """
@@ -270,7 +270,7 @@ class ReceiveRequest(EmulatedRequest):
 
 
 class ObjectReceive(ReceiveRequest):
-    """A lower-case receive: accepts a message of any size and unpickles it."""
+    """A lower-case receive: takes a message of any size and unpickles it."""
 
     __slots__ = ()
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import click
 
 from emulator.errors import UsageError
-from emulator.network import Path, Plan, load, presets
+from emulator.network import NetworkSpec, Path, load, presets
 from emulator.network.files import is_file, preset_path
 from emulator.network.protocol import Protocol
 from emulator.report import formats, terminal
@@ -53,10 +53,10 @@ def check(name_or_file: str, ranks: int) -> None:
     network = load(name_or_file).sized(ranks)
     hosts = f"{len(network.hosts)} hosts, {len(network.links)} shared links"
     title = f"{network.name}, laid out for {ranks} ranks (-n N for another number): {hosts}"
-    if network.plan.sharing == "packet":
+    if network.spec.sharing == "packet":
         title += "; messages that meet share cards and links packet by packet"
     items: list[Item] = [title, Table.of("", _HOSTS, network.describe()["hosts"])]
-    if parts := list(_protocol(network.plan)):
+    if parts := list(_protocol(network.spec)):
         items.append("between hosts: " + ", ".join(parts))
     if network.links:
         more = len(network.links) - _WIDEST_MATRIX
@@ -74,15 +74,15 @@ def _rate(beta: float) -> str:
     return formats.rate(1 / beta if beta else None)
 
 
-def _protocol(plan: Plan) -> Iterator[str]:
-    """What messages between hosts take beside alpha + n beta, in words."""
-    for segment in plan.segments:
+def _protocol(spec: NetworkSpec) -> Iterator[str]:
+    """Describe the costs of messages between hosts in addition to alpha + n beta."""
+    for segment in spec.segments:
         terms = f"{formats.time(segment.alpha)} and {_rate(segment.beta)}"
         yield f"messages above {format_size(segment.above)} have {terms}"
-    if plan.slow_start is not None:
-        window, idle = format_size(plan.slow_start.window), formats.time(plan.slow_start.idle)
+    if spec.slow_start is not None:
+        window, idle = format_size(spec.slow_start.window), formats.time(spec.slow_start.idle)
         yield f"a connection begins with a window of {window}, and again after {idle} without a message"
-    protocol = plan.protocol or Protocol()
+    protocol = spec.protocol or Protocol()
     if protocol.eager_limit is not None:
         yield f"messages above {format_size(protocol.eager_limit)} wait for their receives"
     for end, overhead, byte in (

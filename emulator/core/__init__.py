@@ -1,1 +1,1 @@
-"""What emulated messages mean under every transport: matching, cards, routes, clocks, network changes. No MPI."""
+"""The semantics of emulated messages under every transport: matching, cards, routes, clocks, changes. No MPI."""

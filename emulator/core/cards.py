@@ -24,7 +24,7 @@ CELLS = SPANS + _KEPT * _PER_SPAN
 
 
 class Lock(Protocol):
-    """What two users of a queue share, so that one at a time changes it."""
+    """The lock of a queue that several ranks use."""
 
     def acquire(self) -> Any: ...
 
@@ -80,7 +80,7 @@ class Queue:
         return start
 
     def _note(self, begin: float, end: float, asked: float, by: int, joined: bool) -> None:
-        """Remember a span, busy or of an instant in which a message passed, or that the last one goes on."""
+        """Remember a busy span (or an instant at which a message passed), or extend the last one."""
         cells, cell = self.cells, self.cell
         noted = int(cells[cell + NOTED])
         if joined and noted:
@@ -95,7 +95,7 @@ class Queue:
         cells[cell + NOTED] = noted + 1
 
     def _fit(self, asked: float, seconds: float, by: int) -> float:
-        """Serve a request that comes in late in the first idle span that has room."""
+        """Serve a late request in the first idle span that has room for it."""
         cells, cell = self.cells, self.cell
         kept = min(int(cells[cell + NOTED]), _KEPT)
         first = cell + SPANS
@@ -121,17 +121,17 @@ class Queue:
         return start
 
     def clear(self) -> None:
-        """Forget everything: free since zero."""
+        """Reset the queue: free from time 0."""
         self.cells[self.cell] = self.cells[self.cell + ASKED] = self.cells[self.cell + NOTED] = 0.0
 
 
 def order_of(source: int, token: int) -> int:
-    """Give the place of a message among those that ask for a card or link at one instant: by source, then its order."""
+    """The order of messages that ask for a card or link at one instant: by source, then by number."""
     return (source << 32) + token
 
 
 class PrivateQueue(Queue):
-    """A queue of one process whose requests come in order, so that it need not remember when it was busy."""
+    """A queue of one process whose requests come in order, so that it need not remember its busy spans."""
 
     __slots__ = ()
 
@@ -147,7 +147,7 @@ class PrivateQueue(Queue):
 
 
 def private_queue(remembers: bool) -> Queue:
-    """Make a queue in memory of its own, for one process."""
+    """Make a queue in this process's memory."""
     kind = Queue if remembers else PrivateQueue
     return kind(array("d", [0.0] * CELLS), 0, None, remembers)
 
@@ -192,7 +192,7 @@ class Port:
         self.stretch = 0.0
 
     def serve(self, message: Arrival) -> float:
-        """Serve everything up to `message`; returns its due time."""
+        """Serve all messages up to `message`; returns its due time."""
         while message.due is None:
             following = heappop(self.heap)[3]
             service = following.service
@@ -204,7 +204,7 @@ class Port:
         return message.due
 
     def expected(self, messages: Collection[Arrival]) -> list[float]:
-        """Give the times at which messages will be due, after those that are served before them; serves nothing."""
+        """When messages will be due, after those served before them; serves nothing."""
         asked, dues = {id(message) for message in messages if message.due is None}, {}
         free = float(self.queue.cells[self.queue.cell])
         for *_, ahead in sorted(self.heap) if asked else ():
@@ -266,7 +266,7 @@ class FairPort(Port):
         return message.first if known is None else known
 
     def next_event(self, now: float) -> float:
-        """Give the time after `now` at which a message's first byte arrives, or its last one as far as is known."""
+        """The time after `now` at which a message's first byte arrives, or its last byte as far as is known."""
         waiting = [entry[3] for entry in self.heap if entry[3].due is None]
         times = [message.first if message.first > now else self._expected(message) for message in waiting]
         return min((time for time in times if time > now), default=inf)

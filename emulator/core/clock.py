@@ -28,23 +28,23 @@ class Clock:
         self.mark = time.thread_time()
 
     def enter(self) -> None:
-        """Begin a call: charge the CPU time since the last one ended."""
+        """Begin an MPI call: charge the CPU time since the last one ended."""
         now = time.thread_time()
         if now > self.mark:
             self.t += (now - self.mark) * self.slowdown
         self.mark = now
 
     def leave(self) -> None:
-        """End a call: what it cost in CPU time is the emulator's own and is not charged."""
+        """End an MPI call: its CPU time is the emulator's own and is not charged."""
         self.mark = time.thread_time()
 
     def pause(self) -> None:
-        """Stand still until the next call begins."""
+        """Charge no CPU time until the next call begins."""
         self.mark = float("inf")
 
 
 class Pacer:
-    """Paces emulated time to another clock, such as the wall's; this base class paces nothing.
+    """Keeps emulated time to another clock, such as the wall's; this base class paces nothing.
 
     Attributes
     ----------
@@ -56,13 +56,13 @@ class Pacer:
     pace = 0.0
 
     def emulated(self) -> float:
-        """Give the emulated time that the other clock has reached."""
+        """The emulated time that corresponds to the other clock's time now."""
         raise NotImplementedError
 
     def hold(self, t: float) -> None:
-        """Return when that clock has reached emulated time `t`."""
+        """Return when the other clock has reached emulated time `t`."""
         raise NotImplementedError
 
     def record(self, due: float, held: bool) -> None:
-        """Note that a receive which was due at `due` returns; `held` if its deadline was still ahead when found."""
+        """Note that a receive due at `due` returns now; `held`: its due time was still ahead when it was found."""
         raise NotImplementedError

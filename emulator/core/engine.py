@@ -1,4 +1,4 @@
-"""One rank's end of the emulated network: what a send costs, which receive gets a message, and when it is complete.
+"""One rank's engine: the cost of its sends, the matching of its receives, and their completion times.
 
 `Engine` is the same under every transport. A transport subclasses it: it moves envelopes and payloads between the
 ranks (`transmit`, `fetch`, `reply`, `progress`), waits (`wait`, `idle`), and carries out what all ranks do together
@@ -27,7 +27,7 @@ from emulator.network import Network
 
 
 class Engine(ABC):
-    """Clock, cards, routes and matchers of one rank; all its communicators share it.
+    """Clock, cards, routes and matchers of one rank, which all of its communicators share.
 
     Attributes
     ----------
@@ -67,8 +67,8 @@ class Engine(ABC):
         self.idling = False
         self.board: WaitNotes | None = None
         self._arrived = self._token = self.late = 0
-        if network.plan.protocol is not None:
-            ByProtocol(self, network.plan.protocol, cards.out_of)
+        if network.spec.protocol is not None:
+            ByProtocol(self, network.spec.protocol, cards.out_of)
 
     # -- the transport
 
@@ -77,14 +77,14 @@ class Engine(ABC):
         self, route: Route, context: int, tag: int, flags: int, first: float, service: float, size: int, token: int,
         payload: Any,
     ) -> Transfer | None:  # fmt: skip
-        """Bring a message to another rank, whose engine calls `deliver`.
+        """Transport a message to another rank, whose engine calls `deliver`.
 
         Returns the transfer to wait for before the payload's memory is free, None if it is free already.
         """
 
     @abstractmethod
     def fetch(self, message: Arrival, place: memoryview) -> Transfer | None:
-        """Bring the payload of a message that FOLLOWS to `place`; returns what to wait for, None if it is there."""
+        """Begin to copy the payload of a message that FOLLOWS to `place`; returns the transfer, None if it is done."""
 
     @abstractmethod
     def reply(self, message: Arrival, time: float) -> None:
@@ -92,11 +92,11 @@ class Engine(ABC):
 
     @abstractmethod
     def keep(self, transfer: Transfer | None, payload: Any) -> None:
-        """Keep a payload until its transfer is through, without a request that waits for it."""
+        """Keep a payload until its transfer is complete, for a send whose request nobody waits for."""
 
     @abstractmethod
     def progress(self) -> None:
-        """Take in what has arrived."""
+        """Deliver the messages that have arrived."""
 
     @abstractmethod
     def wait(self, operation: Operation) -> None:
@@ -104,24 +104,24 @@ class Engine(ABC):
 
     @abstractmethod
     def idle(self, polled: Hashable) -> None:
-        """Note a poll of `polled` that found nothing: time passes for a program that polls."""
+        """Note that a poll of `polled` has found nothing, so that time passes for a program that polls."""
 
     def wake_all(self) -> None:  # noqa: B027 - only a transport whose ranks sleep needs it
-        """Let every rank that waits look whether it still has to, without a message."""
+        """Make every waiting rank check whether it still has to wait, without a message."""
 
     # -- all ranks together
 
     @abstractmethod
     def ranks_of(self, group: Any) -> Sequence[int]:
-        """Give the ranks of the engine that a group of the control plane consists of."""
+        """The engine's ranks of a group of the control plane."""
 
     @abstractmethod
     def align(self, t: float, comm: Any) -> None:
-        """Pace emulated time anew, after all ranks of `comm` have set their clocks to `t`."""
+        """Restart pacing after all ranks of `comm` have set their clocks to `t`."""
 
     @abstractmethod
     def fidelity(self, control: Any) -> dict[str, Any]:
-        """Say how well emulated time was kept, over all ranks of the control plane; collective."""
+        """Report how well emulated time kept to the wall clock, over all ranks of the control plane; collective."""
 
     # -- sending
 
@@ -159,7 +159,7 @@ class Engine(ABC):
         return end, self.transmit(route, context, tag, flags, first, service, size, token, payload)
 
     def leave(self, route: Route, context: int, size: int) -> tuple[float, float, float, float]:
-        """Charge a message to this end of its way.
+        """Charge a message at the sender's end of its route.
 
         Returns when its first and its last byte leave the card, when the first arrives, and its service there.
         """
@@ -181,7 +181,7 @@ class Engine(ABC):
         return start, start + out, service
 
     def reach(self, route: Route, context: int, size: int, start: float, first: float) -> float:
-        """Give when the first byte of a message arrives that has left the card at `start`, the last link at `first`."""
+        """When the first byte of a message arrives that has left the card at `start` and the last link at `first`."""
         if route.links:
             route.queued = first - start
         first += route.alpha
@@ -198,25 +198,25 @@ class Engine(ABC):
         return first
 
     def _join(self, route: Route, context: int, size: int) -> tuple[float, float, float, float]:
-        """Charge a message that shares what it uses: it has left when it is in the socket's buffer, at once."""
+        """Charge a message that shares its cards and links; it is sent once it is in the socket's buffer, at once."""
         left = self.leave(route, context, size)
         if not route.loopback and self.flows is not None:
-            key, beta = (self.rank, self._token + 1), self.network.plan.beta
+            key, beta = (self.rank, self._token + 1), self.network.spec.beta
             self.late += self.flows.add(key, route.destination, left[2], size, beta)
         return left
 
     def _send_again(self, *message: Any) -> None:
-        """Send what a cut has held back."""
+        """Send the messages that a cut has held back."""
         self.keep(self.send(*message)[1], message)
 
     def network_state(self, members: Sequence[int]) -> NetworkState:
-        """Give the changes to the network, for a communicator of these ranks of the engine."""
+        """The changes to the network, for a communicator of these engine ranks."""
         return NetworkState(self.routes, self.clock, self.nic, self._send_again, members)
 
     # -- receiving
 
     def deliver(self, message: Arrival) -> None:
-        """Take in a message: the card serves it in its turn, and the receive that it belongs to gets it."""
+        """Take in a message: the card serves it in its turn, and the receive that it matches gets it."""
         message.order = self._arrived = self._arrived + 1
         port = message.port = self.loopback if message.flags & LOOPBACK else self.nic
         heappush(port.heap, (message.first, message.source, message.order, message))
@@ -245,7 +245,7 @@ class Engine(ABC):
             self.reply(message, matched + route.alpha)
 
     def acknowledged(self, token: int, time: float) -> None:
-        """Take note that a synchronous message of this rank was matched; it knows at emulated time `time`."""
+        """Note that a synchronous message of this rank was matched, which this rank knows at emulated time `time`."""
         request = self.awaiting.pop(token, None)
         if request is not None:
             request.acknowledged(time)
@@ -271,16 +271,16 @@ class Engine(ABC):
                 self.pacer.record(due, held)
 
     def release(self) -> None:
-        """Match the messages that were held back and whose emulated time has come."""
+        """Match the held-back messages whose emulated time has come."""
         if self.later:
             release(self.later, self.pacer.emulated())
 
     def reached(self) -> float | None:
-        """Give the emulated time that the pacer has reached; None when not paced."""
+        """The emulated time that the pacer has reached; None if not paced."""
         return self.pacer.emulated() if self.pacer.pace else None
 
     def now(self) -> float:
-        """Give the emulated time of this rank, after a call has charged its compute."""
+        """This rank's emulated time, after a call has charged its compute."""
         clock = self.clock
         if self.idling and self.pacer.pace:
             self.idling = False
@@ -288,7 +288,7 @@ class Engine(ABC):
         return clock.t
 
     def wait_until(self, t: float, why: Wait, peer: int = NO_PEER, token: int = 0) -> None:
-        """Set the clock to `t` unless it is later, after a wait, and tell the instruments why."""
+        """Set the clock to `t` unless it is later, and tell the instruments the reason of the wait."""
         clock = self.clock
         if t > clock.t:
             for waited in self.instruments.waited:
@@ -301,7 +301,7 @@ class Engine(ABC):
             self.pacer.hold(t)
 
     def latest(self) -> float:
-        """Give the emulated time at which this rank and all that it uses are idle."""
+        """The emulated time at which this rank and all cards and links that it uses are idle."""
         under_way = 0.0 if self.flows is None else self.flows.idle(self.host)
         return max([self.clock.t, under_way, self._memory.cells[0], *(each.cells[each.cell] for each in self.queues)])
 
@@ -310,7 +310,7 @@ class Engine(ABC):
         return self.late + sum(queue.inversions for queue in [self.loopback.queue, *self.queues])
 
     def swaps(self) -> int:
-        """Count the messages that this rank put behind a later one of the same instant, at a shared card or link."""
+        """Count this rank's messages that a shared card or link served after a later one of the same instant."""
         return sum(queue.swaps for queue in [self.loopback.queue, *self.queues])
 
     def reset_counts(self) -> None:
@@ -334,7 +334,7 @@ class Engine(ABC):
         self.reset_counts()
 
     def drop_context(self, context: int) -> None:
-        """Drop what is kept for a communicator that has been freed or revoked."""
+        """Drop the state of a communicator that was freed or revoked."""
         self.matchers.pop(context, None)
         self.later[:] = [entry for entry in self.later if entry[3].context != context]
         heapify(self.later)

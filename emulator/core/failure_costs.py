@@ -1,4 +1,4 @@
-"""What fault tolerance takes where it is not simulated but given."""
+"""Times of MPI's fault tolerance that a simulation is given because it cannot simulate them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class FailureCosts:
-    """What fault tolerance takes, in seconds; the defaults were measured with Open MPI 5.0.11, 8 ranks on one machine.
+    """Given times of fault tolerance in seconds; defaults measured with Open MPI 5.0.11, 8 ranks on one machine.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""How fast messages that share cards and links go: max-min fair rates, followed from change to change.
+"""Rates of messages that share cards and links: max-min fair, recomputed at each change.
 
 Source: Bertsekas and Gallager, "Data Networks" (1992), section 6.5.2, max-min fair rates by filling.
 """
@@ -19,7 +19,7 @@ _NOTHING = 1e-9  # share of a card that rounding leaves
 
 
 class Flight:
-    """A message on its way.
+    """A message that is under way.
 
     Attributes
     ----------
@@ -41,12 +41,12 @@ class Flight:
 
     @property
     def stream(self) -> tuple[int, int]:
-        """The ranks that it goes from and to."""
+        """The ranks that the message goes from and to."""
         return self.key[0], self.destination
 
 
 class FluidModel:
-    """The messages of one group of resources, followed through time.
+    """The messages that share one group of resources, followed through time.
 
     Attributes
     ----------
@@ -60,7 +60,7 @@ class FluidModel:
         self.time = 0.0
 
     def step(self, time: float, following: float, active: Sequence[Flight]) -> list[Flight]:
-        """Go on from `time` to the next change, at the latest to `following`; gives the messages that end there."""
+        """Advance from `time` to the next change, at most to `following`; returns the messages that end there."""
         left, ends = self.left, {}
         rates = max_min(active, self._spare(time, active))
         for each in active:
@@ -84,7 +84,7 @@ class FluidModel:
         return ended
 
     def _spare(self, time: float, active: Sequence[Flight]) -> dict[int, float]:
-        """What messages that are through leave of each resource at a time, in bytes per second."""
+        """Bytes per second that finished messages leave free of each resource at a time."""
         spare = {}
         for use in {use for each in active for use in each.uses}:
             whole = self.capacity[use]
@@ -94,7 +94,7 @@ class FluidModel:
 
 
 def _lengthen(pieces: list[Piece], begin: float, until: float, rate: float) -> None:
-    """Note a rate, or that the last one goes on."""
+    """Record a rate, or extend the last record if it continues."""
     if pieces and pieces[-1][1:] == (begin, rate):
         pieces[-1] = pieces[-1][0], until, rate
     else:
@@ -102,7 +102,7 @@ def _lengthen(pieces: list[Piece], begin: float, until: float, rate: float) -> N
 
 
 def max_min(flights: Sequence[Flight], spare: dict[int, float]) -> dict[Key, float]:
-    """Divide what is spare of each resource fairly among the messages that use it, in bytes per second."""
+    """Divide each resource's free bandwidth (B/s) fairly among the messages that use it."""
     rates: dict[Key, float] = {}
     users: defaultdict[int, int] = defaultdict(int)
     for flight in flights:

@@ -40,7 +40,7 @@ _KEPT = 32  # pieces of each card that are kept for messages that come too late
 
 
 class Flows:
-    """All messages that are under way between the hosts of a network, and how fast.
+    """All messages under way between the hosts of a network, and their rates.
 
     Attributes
     ----------
@@ -72,7 +72,7 @@ class Flows:
     # -- what ranks ask
 
     def add(self, key: Key, destination: int, first: float, size: float, beta: float) -> bool:
-        """A message is sent; `beta` is the least seconds per byte of its own.
+        """Add a message at its sending; `beta` is the least seconds per byte of its own path.
 
         Returns whether it comes too late: another message is through that it would have shared a card with.
         """
@@ -91,7 +91,7 @@ class Flows:
         return late
 
     def due(self, key: Key, now: float) -> tuple[float, float] | None:
-        """When a message begins and ends at the receiver's card: for good if it has ended by `now`.
+        """When a message begins and ends at the receiver's card; final if it has ended by `now`.
 
         None if it has not been sent, because it waits for its receive.
 
@@ -114,7 +114,7 @@ class Flows:
         return known
 
     def expected(self, key: Key) -> float | None:
-        """When a message will have ended, as far as is known, None if it has not been sent; changes nothing."""
+        """When a message will have ended as far as is known, None if it has not been sent; changes nothing."""
         flight = self.open.get(key)
         if flight is None:
             known = self.dues.get(key)
@@ -134,7 +134,7 @@ class Flows:
         return max([self._ends(flight) for flight in flights] + [self.until.get(use, 0.0) for use in uses])
 
     def weaken(self, host: int, beta: float) -> None:
-        """Let a host's card take `beta` seconds per byte into it (0: as configured), and out of it in proportion.
+        """Slow a host's card to `beta` seconds per byte into it (0: as configured), and out of it in proportion.
 
         For whole messages: those under way, too, are slower from their beginnings.
         """
@@ -148,7 +148,7 @@ class Flows:
 
     @staticmethod
     def _cards(host: int) -> tuple[int, int]:
-        """The numbers of a host's card: out of it and into it."""
+        """The numbers of a host's two card sides: out of it and into it."""
         return 2 * host, 2 * host + 1
 
     def _enter(self, flight: Flight) -> None:
@@ -157,13 +157,13 @@ class Flows:
             self.at[use][flight.key] = flight
 
     def _forget(self, flights: Iterable[Flight]) -> None:
-        """Forget ends that do not hold any more."""
+        """Forget computed ends that no longer hold."""
         for flight in flights:
             flight.due = None
             self.known.discard(flight.key)
 
     def _together(self, flight: Flight) -> list[Flight]:
-        """All messages that share something with this one, or with one that does."""
+        """All messages that share a resource with this one, directly or through others."""
         found, seen, ahead = {flight.key: flight}, set(flight.uses), list(flight.uses)
         while ahead:
             for key, other in self.at[ahead.pop()].items():
@@ -178,7 +178,7 @@ class Flows:
         return float(known)
 
     def _end(self, flight: Flight, now: float) -> None:
-        """Note that a message is through: its rate is what it was, whatever comes."""
+        """Record that a message has ended: later messages no longer change its rate."""
         due: Any = flight.due
         del self.open[flight.key]
         self.known.discard(flight.key)
@@ -201,7 +201,7 @@ class Flows:
     # -- who gets what
 
     def _work_out(self, flight: Flight) -> None:
-        """Follow all messages that share something with this one to their ends, with those that are known."""
+        """Follow all messages that share a resource with this one, directly or not, to their ends."""
         flights = self._together(flight)
         self.known.update(each.key for each in flights)
         if self._goes_alone(flight, flights):
@@ -229,7 +229,7 @@ class Flows:
             time = run.time
 
     def _goes_alone(self, flight: Flight, flights: Iterable[Flight]) -> bool:
-        """Follow a message to its end if all others are through when it begins; returns whether it is so."""
+        """Follow a message to its end if all others end before it begins; returns whether that is so."""
         begin = max(flight.first, self.ended.get(flight.stream, 0.0))
         if any(self.until.get(use, 0.0) > begin for use in flight.uses):
             return False
@@ -245,7 +245,7 @@ class Flows:
     # -- as plain data, for ranks that are processes
 
     def dump(self) -> Any:
-        """Give everything as lists and tuples."""
+        """Return the whole state as lists and tuples."""
         flights = [
             (one.key, one.destination, one.first, one.size, one.most, one.uses, one.due, one.pieces)
             for one in self.open.values()
@@ -254,7 +254,7 @@ class Flows:
         return flights, through, self.until, self.ended, self.dues, self._capacity
 
     def load(self, state: Any) -> None:
-        """Take over what `dump` gave."""
+        """Replace the state by one that `dump` returned."""
         flights, through, until, ended, dues, capacity = state
         self.clear()
         for *known, due, pieces in flights:

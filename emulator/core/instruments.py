@@ -10,7 +10,7 @@ NO_PEER = -1
 
 
 class Wait(IntEnum):
-    """Why a rank waits, other than for a receive to complete."""
+    """Why a rank waits, if not for the completion of a receive."""
 
     SEND = 1  # the last byte of its message must leave its card
     MATCH = 2  # the receiver must match its synchronous message
@@ -21,7 +21,7 @@ class Wait(IntEnum):
 
 
 class Instrument:
-    """An observer of what a communicator does; override what is of interest.
+    """An observer of what a communicator does; override the methods of interest.
 
     Times are seconds on the clock of the communicator (`emulator.carrier.Carrier.now`). Phases and faults are
     reported on every carrier, messages and waits only on carriers that see them: emulated and simulated ones, and MPI
@@ -31,7 +31,7 @@ class Instrument:
     """
 
     def phase(self, name: str, **info: object) -> None:
-        """An algorithm enters a named phase.
+        """Called when an algorithm enters a named phase; `step` in `info` is its step number, if it has one.
 
         `info` may hold `step`, the number of its step, and `recovery`: until the next phase the rank recovers from a
         death, and does none of the program's work.
@@ -41,36 +41,36 @@ class Instrument:
         self, source: int, destination: int, tag: int, size: int, start: float, end: float, asked: float, first: float,
         queued: float, token: int,
     ) -> None:  # fmt: skip
-        """This rank sent a message of `size` bytes, which occupies the sender's card from `start` to `end`.
+        """Called when this rank sends a message of `size` bytes, which uses its card from `start` to `end`.
 
         The program asked for it at `asked`. The first byte is at the receiver's card at `first`, after `queued`
         seconds of waiting at links that hosts share.
         """
 
     def arrived(self, source: int, destination: int, tag: int, size: int, first: float) -> None:
-        """A message was delivered to this rank; its first byte is at the receiver's card at `first`."""
+        """Called when a message is delivered to this rank; its first byte is at the receiver's card at `first`."""
 
     def completed(
         self, source: int, destination: int, tag: int, size: int, waited: float, due: float, first: float,
         service: float, token: int,
     ) -> None:  # fmt: skip
-        """A receive of this rank is complete: it waited since `waited`, and the last byte was there at `due`.
+        """Called when a receive completes, for which this rank waited since `waited`; its last byte was there at `due`.
 
         The first byte was at the receiver's card at `first`, which the message occupied for the last `service` seconds.
         """
 
     def waited(self, why: Wait, since: float, until: float, peer: int, token: int) -> None:
-        """This rank's clock stood at `since` and went on at `until`, for another reason than a complete receive.
+        """Called after this rank's clock stood from `since` to `until` for another reason than a receive.
 
         `peer` is the rank that it waited for, or NO_PEER, and `token` names the message, if any.
         """
 
     def fault(self, kind: str, **info: object) -> None:
-        """A fault happened to this rank, or became known to it."""
+        """Called when a fault has happened to this rank, or has become known to it."""
 
 
 class Instruments(MutableSequence[Instrument]):
-    """The observers of a communicator. An event is told to those alone that override its method.
+    """The observers of a communicator. An event reaches only those that override its method.
 
     Attributes
     ----------

@@ -28,7 +28,7 @@ def release(later: Early, now: float) -> None:
 
 
 class Receive(Protocol):
-    """A receive that is posted.
+    """A posted receive.
 
     Attributes
     ----------
@@ -45,7 +45,7 @@ class Receive(Protocol):
     transfer: Any
 
     def take(self, message: Arrival) -> memoryview | None:
-        """Take a message that matches; returns where its payload is to go if that follows."""
+        """Take a matching message; returns where its payload is to go if that follows."""
 
 
 class Matcher:
@@ -77,7 +77,7 @@ class Matcher:
     # -- messages
 
     def arrive(self, message: Arrival, now: float) -> None:
-        """Match a message that has physically arrived in a paced run, in which the wall has reached `now`."""
+        """Match a message that has physically arrived in a paced run, where the wall clock has reached `now`."""
         if self._any_source and (self.later or message.first > now):
             self._deferred = True
             self._keep(message)
@@ -98,7 +98,7 @@ class Matcher:
                 self._matched(taker, message)
 
     def match(self, message: Arrival) -> bool:
-        """Give a message to the posted receive that it belongs to, or keep it as unexpected (and return False)."""
+        """Give a message to the posted receive that it matches, or keep it as unexpected (and return False)."""
         if self._wild:
             taker = self._taker(message)
             if taker is not None:
@@ -116,7 +116,7 @@ class Matcher:
         return True
 
     def claim(self, source: int, tag: int) -> Receive | None:
-        """Withdraw the receive that a message belongs to; None: there is none, or one with a wildcard may take it."""
+        """Withdraw the receive that a message matches; None: there is none, or one with a wildcard may take it."""
         posted = None if self._wild else self._posted.get((source, tag))
         if posted is None:
             return None
@@ -126,7 +126,7 @@ class Matcher:
         return taker
 
     def _taker(self, message: Arrival) -> Receive | None:
-        """The posted receive that a message belongs to: the first posted of those that accept it."""
+        """The posted receive that a message matches: the first posted of those that accept it."""
         source, tag = message.source, message.tag
         exact = self._posted.get((source, tag))
         taker = exact[0] if exact else None
@@ -205,7 +205,7 @@ class Matcher:
         return True
 
     def _settle(self) -> None:
-        """Match exact receives with what is here: no receive from ANY_SOURCE can take it any more."""
+        """Match receives of a named source with messages that no receive from ANY_SOURCE can take any more."""
         self._deferred = False
         for request in sorted((one for posted in self._posted.values() for one in posted), key=lambda one: one.turn):
             found = self.take(request.source, request.tag, None)
@@ -216,7 +216,7 @@ class Matcher:
     # -- unexpected messages
 
     def find(self, source: int, tag: int, now: float | None) -> Arrival | None:
-        """Give the unexpected message that a receive from (source, tag) would take, or None.
+        """The unexpected message that a receive from (source, tag) would take, or None.
 
         On a paced run a message whose time has not come is not taken from ANY_SOURCE, since one still under way may be
         earlier, nor from its source while a receive from ANY_SOURCE is posted that it may belong to.
@@ -235,7 +235,7 @@ class Matcher:
         return best
 
     def _oldest(self, source: int, tag: int) -> Arrival | None:
-        """The unexpected message of a source that came first."""
+        """The unexpected message of a source that arrived first."""
         by_tag = self._unexpected.get(source)
         if by_tag is None:
             return None
@@ -247,7 +247,7 @@ class Matcher:
         return waiting[0] if waiting else None
 
     def _first(self, tag: int) -> Arrival | None:
-        """The earliest unexpected message of a tag (or of any), from any source."""
+        """The earliest unexpected message of a tag (or of any tag), from any source."""
         heap = self._earliest.get(tag)
         if heap is None:
             known = (message for message in self.unexpected() if tag in (ANY_TAG, message.tag))
@@ -258,14 +258,14 @@ class Matcher:
         return heap[0][3] if heap else None
 
     def take(self, source: int, tag: int, now: float | None) -> Arrival | None:
-        """Find such a message and remove it."""
+        """Find and remove the unexpected message that a receive would take."""
         found = self.find(source, tag, now)
         if found is not None:
             self.remove(found)
         return found
 
     def remove(self, found: Arrival) -> None:
-        """Take out an unexpected message; one that `find` has given is the first of its source and tag."""
+        """Remove an unexpected message; one that `find` has returned is the first of its source and tag."""
         found.unexpected = False
         by_tag = self._unexpected[found.source]
         waiting = by_tag[found.tag]
@@ -290,7 +290,7 @@ class Matcher:
         return [message for by_tag in self._unexpected.values() for waiting in by_tag.values() for message in waiting]
 
     def next_time(self) -> float | None:
-        """Give the emulated time at which the next message that is here before its time can be matched."""
+        """When (emulated) the next message that has arrived before its time can be matched."""
         while self.later and not self.later[0][3].unexpected:
             heappop(self.later)
         return self.later[0][0] if self.later else None

@@ -1,4 +1,4 @@
-"""A message as its receiver knows it, and the wildcards that a receive can name."""
+"""A message as its receiver knows it, and the wildcards of a receive."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NOT_AT_ONCE = FOLLOWS | SYNC  # there is more to do than to copy the payload
 
 
 class Arrival:
-    """A message that has physically arrived, at least its envelope.
+    """A message of which at least the envelope has physically arrived.
 
     Attributes
     ----------

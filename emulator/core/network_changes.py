@@ -20,7 +20,7 @@ _NEVER = 0.0
 
 
 class Change:
-    """What is different on one route.
+    """Changes to one route, such as a cut or extra loss.
 
     Attributes
     ----------
@@ -44,7 +44,7 @@ class Change:
         self.windows: list[tuple[float, float]] = []
 
     def holds(self, now: float, destination: int, context: int, tag: int, payload: Any, size: int, sync: Any) -> bool:
-        """Keep (or lose) a message that meets a cut without a known end."""
+        """Hold back (or drop) a message that meets a cut without a known end; returns whether it did."""
         if now >= self.open_at:
             return False
         if self.lost:
@@ -55,7 +55,7 @@ class Change:
         return True
 
     def delay(self, first: float, start: float, route: Route, size: int) -> float:
-        """Give the arrival of a message's first byte, held back by a cut or by extra loss."""
+        """When a message's first byte arrives, delayed by a cut or by extra loss."""
         if start < self.open_at:
             first = max(first, self.open_at + route.alpha)
         for begin, until in self.windows:
@@ -73,7 +73,7 @@ def _change(route: Route) -> Change:
 
 
 class NetworkState:
-    """Changes to the network as this rank sees it: ``comm.network_state``, which names the communicator's ranks.
+    """Changes to the network as this rank sees them: ``comm.network_state``, which uses the communicator's ranks.
 
     ::
 
@@ -107,7 +107,7 @@ class NetworkState:
         self._host = routes.network.hosts[routes.host]
 
     def _across(self, left: Iterable[int], right: Iterable[int]) -> set[int]:
-        """The ranks on the other side of a cut, if this rank is on one."""
+        """The ranks on the other side of a cut, if this rank is on one side."""
         sides = set(left), set(right)
         if sides[0] & sides[1]:
             raise UsageError(f"a cut needs two sets without a common rank, both have {sorted(sides[0] & sides[1])}")
@@ -134,14 +134,14 @@ class NetworkState:
         self._tell(others, [(self._clock.t, end)])
 
     def cut_at(self, left: Iterable[int], right: Iterable[int], windows: Iterable[tuple[float, float]]) -> None:
-        """Cut the network between two sets of ranks in windows (from, until) of emulated time, later ones included."""
+        """Cut the network between two sets of ranks in emulated-time windows (from, until), later ones included."""
         others, windows = self._across(left, right), list(windows)
         for rank in others:
             _change(self._routes[self.members[rank]]).windows += windows
         self._tell(others, windows)
 
     def heal(self) -> None:
-        """End all cuts on this rank's side; what was held back leaves now."""
+        """End all cuts on this rank's side; held-back messages leave now."""
         for route in list(self._routes.values()):
             change = route.change
             if change is None:
@@ -195,7 +195,7 @@ class NetworkState:
         self._routes.change_all("lose", add_loss)
 
     def restore(self) -> None:
-        """Heal, and bring everything back to what is configured."""
+        """Undo every change: the network is again as configured."""
         self.heal()
         self.slow(1.0)
         self._card.stretch = 0.0

@@ -8,21 +8,21 @@ from emulator.core.message import ANY_SOURCE
 
 
 class Transfer(Protocol):
-    """A payload under way, such as a request of MPI."""
+    """A payload's transfer under way, such as a request of MPI."""
 
     def Test(self) -> bool:
-        """Tell whether it is through: the buffer is free, or filled."""
+        """Whether it is complete: the buffer is free, or filled."""
 
 
 class Synchronous(Protocol):
-    """A send that is complete only when its receiver has matched it."""
+    """A synchronous send, complete only when its receiver has matched it."""
 
     def acknowledged(self, time: float) -> None:
-        """Take note that it was matched; `time` is when the sender learns of it."""
+        """Note that it was matched; `time` is when the sender learns of it."""
 
 
 class Operation:
-    """What a rank can wait for.
+    """An operation for which a rank can wait.
 
     Attributes
     ----------
@@ -40,5 +40,5 @@ class Operation:
     awaits_message: bool = False
 
     def poll(self) -> bool:
-        """Tell whether it is complete, and in emulated time if that is paced."""
+        """Whether it is complete, if paced also in emulated time."""
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""The protocol of messages between hosts: overheads, and the handshake of those above the eager limit.
+"""The MPI library's protocol between hosts: overheads, and the rendezvous of messages above the eager limit.
 
 ::
 
@@ -17,10 +17,10 @@ from heapq import heapify, heappush
 from typing import TYPE_CHECKING, Any
 
 from emulator.core.cards import order_of
-from emulator.core.connection import Connection
 from emulator.core.matching import Receive
 from emulator.core.message import LOOPBACK, Arrival
 from emulator.core.operations import Synchronous, Transfer
+from emulator.core.routes import Connection
 from emulator.network.protocol import Protocol
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class Handshake:
-    """The transfer of a message that waits for its receive, and the send that is told when it was matched.
+    """A message that waits for its receive (rendezvous), and the send that is told when it was matched.
 
     Attributes
     ----------
@@ -95,7 +95,7 @@ class ByProtocol:
         return end, handshake
 
     def depart(self, route: Route, context: int, size: int) -> tuple[float, float, float, float]:
-        """Charge a message to this end of its way; one that asks first has no bytes yet."""
+        """Charge a message at this end of its route; one that waits for its receive has no bytes yet."""
         if not self._asks:
             return self._depart(route, context, size)
         route.bytes += size
@@ -103,11 +103,11 @@ class ByProtocol:
         return start, end, first, 0.0
 
     def waits(self, message: Arrival) -> bool:
-        """Tell whether a message has asked for its receive."""
+        """Whether a message waits for its receive (rendezvous)."""
         return not message.flags & LOOPBACK and self.protocol.rendezvous(message.size)
 
     def match(self, receive: Receive, message: Arrival) -> None:
-        """See `Engine.match`: let the bytes of a message go that has asked."""
+        """Match a message that waits for its receive: its bytes are sent now; see `Engine.match`."""
         if not self.waits(message):
             self._match(receive, message)
             return
@@ -125,7 +125,7 @@ class ByProtocol:
             receive.transfer = engine.fetch(message, place)
 
     def _fly(self, message: Arrival, matched: float) -> tuple[float, float, float]:
-        """Send the bytes once the sender knows: first byte here, service at this card, and last byte out of the other.
+        """Send the bytes once the sender knows: first byte here, service at this card, last byte out of the other card.
 
         All are emulated times, but for the service.
         """
@@ -138,7 +138,7 @@ class ByProtocol:
             go += connection.begin(go, size)
         if engine.flows is not None:
             first = go + back
-            late = engine.flows.add((message.source, message.token), engine.rank, first, size, engine.network.plan.beta)
+            late = engine.flows.add((message.source, message.token), engine.rank, first, size, engine.network.spec.beta)
             engine.late += late
             return first, size * path.beta, go
         out = size * engine.network.hosts[there].nic.egress_beta
@@ -149,17 +149,17 @@ class ByProtocol:
         return begin + back, size * path.beta, start + out
 
     def _connection(self, source: int) -> Connection | None:
-        """What this rank knows of the connection from another; None where connections have no state."""
+        """This rank's record of the connection from another; None where connections have no state."""
         network, route = self.engine.network, self.engine.routes[source]
         if not isinstance(route.path, Connection):
             return None
         if source not in self._from:
             path = network.path(network.host_of(source), self.engine.host)
-            self._from[source] = Connection(network.plan, path, route.alpha, self.engine.clock)
+            self._from[source] = Connection(network.spec, path, route.alpha, self.engine.clock)
         return self._from[source]
 
     def _out_of(self, host: int) -> Queue:
-        """The queue out of another host; what this rank puts out of order there counts as its own."""
+        """The queue out of another host; messages that this rank puts out of order there count as its own."""
         found = self._outs.get(host)
         if found is None:
             found = self._outs[host] = self._make_queue(host)
@@ -167,7 +167,7 @@ class ByProtocol:
         return found
 
     def complete(self, message: Arrival, held: bool) -> None:
-        """See `Engine.complete`: the receiving rank is busy with it for a while."""
+        """Complete a receive and keep the rank busy for the receive overhead; see `Engine.complete`."""
         self._complete(message, held)
         if not message.flags & LOOPBACK:
             if not self.waits(message) and (connection := self._connection(message.source)) is not None:

@@ -1,4 +1,4 @@
-"""The ways from one rank to the others, each made when it is first used."""
+"""The routes from one rank to the others, each made when it is first used, and connections with a memory."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 
 from emulator.core.cards import Queue
 from emulator.core.clock import Clock
-from emulator.core.connection import Connection
 from emulator.core.message import LOOPBACK
 from emulator.network import Network, Path
 from emulator.network.draws import stream
+from emulator.network.model import NetworkSpec
 
 if TYPE_CHECKING:
     from emulator.core.network_changes import Change
 
 
 class Route:
-    """The way from this rank to another: constants of the path, and what was sent along it so far.
+    """The route from this rank to another: constants of the path, and counts of what was sent.
 
     Attributes
     ----------
@@ -61,8 +61,54 @@ class Route:
         self._counted_from, self.bytes = self.sequence, 0
 
 
+class Connection:
+    """A path on which a message's extra time depends on its size and on earlier messages.
+
+    Stands in a route in place of its path: gives each message's delay, and remembers its last use.
+
+    Parameters
+    ----------
+    path, back : the way, and the latency of the opposite one
+    clock : of the rank that uses it
+    """
+
+    def __init__(self, spec: NetworkSpec, path: Path, back: float, clock: Clock) -> None:
+        self.jitter, self.loss = path.jitter, path.loss
+        self._spec, self._path, self._clock = spec, path, clock
+        self._round_trip = path.alpha + back
+        self._window, self._used = 0.0, -1e300
+
+    def delay(self, stream: int, sequence: int, size: int) -> float:
+        """Seconds by which message number `sequence` of a stream is later than by alpha + n beta."""
+        return self._path.delay(stream, sequence, size) + self.begin(self._clock.t, size)
+
+    def begin(self, time: float, size: int) -> float:
+        """Seconds that a message's size and the window at a time add; the message is sent."""
+        spec, extra = self._spec, 0.0
+        for segment in spec.segments:
+            if size > segment.above:
+                extra = segment.alpha - spec.alpha + size * max(0.0, segment.beta - self._path.beta)
+        if spec.slow_start is not None and size:
+            self._wake(time)
+            extra += spec.slow_start.stalls(size, self._window, self._round_trip, self._path.beta)
+            self.saw(time + extra, size)
+        return extra
+
+    def saw(self, time: float, size: int) -> None:
+        """Note a message that the connection carries at a time, which opens its window by its bytes."""
+        self._wake(time)
+        self._used = max(self._used, time)
+        self._window += size
+
+    def _wake(self, time: float) -> None:
+        """Restart from the initial window after a pause."""
+        slow = self._spec.slow_start
+        if slow is not None and time - self._used > slow.idle:
+            self._window = slow.window
+
+
 class Routes(dict[int, Route]):
-    """The routes of one rank by destination; ``routes[rank]`` makes the one that is not there yet.
+    """The routes of one rank by destination; ``routes[rank]`` makes one that is missing.
 
     Parameters
     ----------
@@ -95,9 +141,9 @@ class Routes(dict[int, Route]):
         if not local:
             nic = network.hosts[here].nic
             route.beta_out, route.gap = nic.egress_beta, nic.gap
-            if network.plan.segments or network.plan.slow_start:
-                route.path, route.varies = Connection(network.plan, network.path(here, host), back, self._clock), True
-            if network.plan.sharing == "packet":  # `emulator.core.flows` has what it takes
+            if network.spec.segments or network.spec.slow_start:
+                route.path, route.varies = Connection(network.spec, network.path(here, host), back, self._clock), True
+            if network.spec.sharing == "packet":  # `emulator.core.flows` has what it takes
                 route.beta_out, route.links = 0.0, ()
         route.simple = not (route.here or route.links or route.varies)
         return route
@@ -110,7 +156,7 @@ class Routes(dict[int, Route]):
 
     @property
     def changed(self) -> bool:
-        """Whether a fault has changed a way from this rank."""
+        """Whether a fault has changed a route from this rank."""
         return bool(self._changes) or any(route.change is not None for route in self.values())
 
     def restore(self) -> None:

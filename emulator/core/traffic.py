@@ -12,7 +12,7 @@ from emulator.network import Network
 
 @dataclass(frozen=True)
 class Resource:
-    """A card's side or a shared link, and what it carried; `busy` is in emulated seconds."""
+    """One side of a card or a shared link, and what it carried; `busy` is in emulated seconds."""
 
     name: str
     messages: int
@@ -48,7 +48,7 @@ class Traffic:
         return self.resources[0] if self.resources else None
 
     def describe(self, network: Network) -> dict[str, Any]:
-        """Give the traffic in the form of a result file."""
+        """The traffic in the form of a result file."""
         names = [host.name for host in network.hosts]
         return {
             "seconds": self.seconds,
@@ -67,7 +67,7 @@ Row = tuple[float, list[tuple[int, int, int, int]]]
 
 
 def of_rank(now: float, routes: Routes) -> Row:
-    """Give what one rank sent."""
+    """The messages and bytes that one rank has sent."""
     return now, [(routes.host, way.host, way.messages, way.bytes) for way in routes.values() if way.messages]
 
 
@@ -82,7 +82,7 @@ def total(network: Network, rows: Sequence[Row]) -> Traffic:
 
 
 def _resources(network: Network, pairs: dict[tuple[int, int], tuple[int, int]]) -> list[Resource]:
-    """Spread the pairs' traffic over what they use."""
+    """Add the traffic of pairs up over the resources that they use."""
     loads: dict[str, tuple[int, int, float]] = {}
 
     def load(name: str, messages: int, size: int, busy: float) -> None:

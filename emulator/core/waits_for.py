@@ -1,4 +1,4 @@
-"""Who waits for whom: where ranks note it, and circles of ranks of which each waits for the next one: deadlocks."""
+"""Who waits for whom: notes of ranks that wait, and cycles of ranks that wait for each other (deadlocks)."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ class WaitNotes(Protocol):
     """Where a rank notes its waits (`emulator.wire.wait_board`); a peer or a tag below 0 stands for any."""
 
     def waits(self, since: float, peer: int, tag: int) -> None:
-        """Note that this rank has been waiting since then (perf_counter)."""
+        """Note that this rank has been waiting since `since` (perf_counter)."""
 
     def goes_on(self) -> None:
-        """Note that this rank waits no longer."""
+        """Note that this rank no longer waits."""
 
 
 def cycle(waits: Mapping[int, int]) -> list[int]:
-    """Find ranks that wait for each other in a circle; the first one is named again at its end, [] if there is none.
+    """Find ranks that wait for each other in a cycle; the first one is repeated at its end, [] if there is none.
 
     Parameters
     ----------

@@ -53,12 +53,12 @@ def cores() -> int:
 
 
 def polite_nap(ranks: int) -> float:
-    """Give the longest nap in seconds between two looks of a rank, so that the looks of all take few of the cores."""
+    """The longest nap (s) between two polls of a rank, so that the polls of all ranks take few of the cores."""
     return min(max(1e-3, _NAP_PER_RANK_S * ranks / cores()), _LONGEST_NAP_S)
 
 
 class Backoff:
-    """Pauses between tests that grow from a yield of the core to naps of at most `longest` seconds.
+    """Pauses between tests that grow from yielding the core to naps of at most `longest` seconds.
 
     ::
 
@@ -75,7 +75,7 @@ class Backoff:
         self.restart(longest)
 
     def restart(self, longest: float, ramp: bool = True) -> None:
-        """Begin again, with another longest nap; without `ramp` every pause is one."""
+        """Start again with another longest nap; without `ramp` every pause is one."""
         self.longest = longest
         self.turns = 0 if ramp else self.yields
         self.nap = min(max(_FIRST_NAP_S, min(longest / 8, _FIRST_NAP_AT_MOST_S)), longest) if ramp else longest
@@ -91,14 +91,14 @@ class Backoff:
             time.sleep(nap)
 
     def next(self, deadline: float | None = None) -> float:
-        """Give the next nap in seconds, which does not end after the deadline."""
+        """The next nap in seconds, which does not end after the deadline."""
         nap = self.nap
         self.nap = min(nap * 1.5, self.longest)
         return nap if deadline is None else max(0.0, min(nap, deadline - perf_counter()))
 
 
 def wait_until(ready: Callable[[], bool], timeout: float | None = None, longest: float = 200e-6) -> bool:
-    """Call `ready` until it is true, sleeping ever longer in between; the helper for every wait on several things.
+    """Call `ready` until it is true, with naps that grow longer; for every wait on several things.
 
     Parameters
     ----------

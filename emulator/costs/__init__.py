@@ -32,7 +32,7 @@ from emulator.costs.scatter_gather import (
     tree_scatter_blocks,
 )
 from emulator.costs.servers import incast
-from emulator.errors import entry_of
+from emulator.errors import Registry
 
 __all__ = [
     "ALL_REDUCES", "COLLECTIVES", "PATTERNS", "Collective", "Pattern", "Price", "Terms", "answer_time", "collective",
@@ -40,32 +40,21 @@ __all__ = [
     "seconds", "terms", "timeline", "tree_gather_blocks", "tree_scatter_blocks",
 ]  # fmt: skip
 
-PATTERNS: dict[str, Pattern] = {
-    **COLLECTIVES,
-    **{entry.name: entry for entry in (
-        gossip.GOSSIP, gossip.ONE_PEER, gossip.PUSH_SUM, gossip.RUMOUR, servers.FEDERATED, servers.PARAMETER_SERVER,
-        servers.SERIAL_SERVER, servers.INCAST, scatter_gather.SCATTER_GATHER, scatter_gather.TASKS,
-    )},
-}  # fmt: skip
-
-
-def pattern(name: str) -> Pattern:
-    """Look a pattern up by name; refuses names that are none."""
-    return entry_of(PATTERNS, name, "a pattern with a cost formula")
-
-
-def collective(name: str) -> Collective:
-    """Look a collective up by name; refuses names that are none."""
-    return entry_of(COLLECTIVES, name, "a pattern that is a collective")
+PATTERNS: Registry[Pattern] = Registry(
+    "a pattern with a cost formula", *COLLECTIVES.values(), gossip.GOSSIP, gossip.ONE_PEER, gossip.PUSH_SUM,
+    gossip.RUMOUR, servers.FEDERATED, servers.PARAMETER_SERVER, servers.SERIAL_SERVER, servers.INCAST,
+    scatter_gather.SCATTER_GATHER, scatter_gather.TASKS,
+)  # fmt: skip
+pattern, collective = PATTERNS.of, COLLECTIVES.of
 
 
 def price(name: str, alpha: float, beta: float, gamma: float, p: Any, n: float, **options: Any) -> Price:
-    """Price of the pattern `name` by term; see `Pattern.price`."""
+    """Price the pattern `name` by term; see `Pattern.price`."""
     return pattern(name).price(alpha, beta, gamma, p, n, **options)
 
 
 def terms(name: str, p: int, **options: Any) -> Terms:
-    """S(p), V(p) and R(p) of the pattern `name`."""
+    """Coefficients S(p), V(p) and R(p) of the pattern `name`."""
     return pattern(name).terms(p, **options)
 
 

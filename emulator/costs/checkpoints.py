@@ -22,20 +22,20 @@ def check(cost_s: Any, mtbf_s: Any) -> None:
 
 
 def young(cost_s: Any, mtbf_s: Any) -> Any:
-    """sqrt(2 C M): seconds of work between two checkpoints; of numbers or of arrays."""
+    """Young's interval sqrt(2 C M): seconds of work between two checkpoints, for numbers or arrays."""
     check(cost_s, mtbf_s)
     return np.sqrt(2 * cost_s * mtbf_s)
 
 
 def daly(cost_s: Any, mtbf_s: Any) -> Any:
-    """Daly's estimate; M itself where a checkpoint costs 2 M or more; of numbers or of arrays."""
+    """Daly's interval in seconds; M itself where a checkpoint costs 2 M or more; for numbers or arrays."""
     first_order, ratio = young(cost_s, mtbf_s), cost_s / (2 * mtbf_s)
     estimate = first_order * (1 + np.sqrt(ratio) / 3 + ratio / 9) - cost_s
     return np.where(ratio >= 1, mtbf_s, estimate)[()]
 
 
 def waste(interval_s: float, cost_s: float, mtbf_s: float, restart_s: float) -> float:
-    """Expected share of time that is not progress, to first order.
+    """Expected share of time lost to checkpoints and failures, to first order.
 
     Checkpoints, and for each failure a restart and half an interval.
     """
@@ -51,5 +51,5 @@ def answer(cost_s: float, mtbf_s: float, restart_s: float) -> dict[str, float]:
 
 
 def in_steps(interval_s: float, step_s: float) -> int:
-    """The interval in whole steps, at least one."""
+    """Convert the interval to whole steps, at least one."""
     return max(1, round(interval_s / step_s))

@@ -1,4 +1,4 @@
-"""All-reduce, reduce-scatter, all-gather, broadcast, reduce, scatter and gather."""
+"""Cost formulas of all-reduce, reduce-scatter, all-gather, broadcast, reduce, scatter and gather."""
 
 from collections.abc import Callable
 from functools import partial
@@ -8,6 +8,7 @@ from emulator.costs import schedules
 from emulator.costs.model import THAKUR, Collective, Exact, Terms, ceil_lg, floor_lg, is_power_of_two
 from emulator.costs.replay import replay
 from emulator.costs.scatter_gather import tree_gather_blocks, tree_scatter_blocks
+from emulator.errors import Registry
 
 _PATARASUK = "Patarasuk and Yuan (2009)"
 _CHAN = "Chan, Heimlich, Purkayastha and van de Geijn (2007)"
@@ -30,7 +31,7 @@ def _blockwise(passes: int, reducing: bool) -> Exact:
 
 
 def _folds(p: int) -> int:
-    """1 where p - 2^k ranks first give their vector to a neighbour and at the end get the result back."""
+    """1 where p is no power of two, so that p - 2^k ranks first give their vector to a neighbour; else 0."""
     return 0 if is_power_of_two(p) else 1
 
 
@@ -111,7 +112,7 @@ def _entry(
     name: str, formula: str, source: str, chain: Callable[[int], Terms], out: Callable[[int], float] | None = None,
     **more: Any,
 ) -> Collective:  # fmt: skip
-    """An entry whose busiest card passes V n bytes, or `out(p)` n."""
+    """A registry entry of a collective whose busiest card passes V n bytes, or `out(p)` n."""
 
     def terms(p: int, **_: Any) -> Terms:
         return chain(p) if p > 1 else Terms(0, 0)
@@ -126,7 +127,7 @@ def _entry(
 def _all_reduce(
     *entry: Any, work: Callable[[int], Terms], schedule: schedules.Schedule, meets: bool = True, **more: Any
 ) -> Collective:
-    """An all-reduce; where the ranks share `cores` (0: each has one), all its `work` must be done on them.
+    """The price of an all-reduce; where ranks share `cores` (0: each has one), all `work` is done on them.
 
     `meets`: on some p its messages meet at a card, so that its exact time is that of its schedule.
     """
@@ -146,7 +147,8 @@ def _share(p: int) -> float:
 # n is what each rank begins or ends with; the total at the root for scatter and gather. "linear" lets one transfer
 # follow another; on the emulated network the root posts all of them, so only the bytes queue at its card and the
 # latency is paid once. Of a tree, the root's card passes the most.
-COLLECTIVES = {entry.name: entry for entry in (
+COLLECTIVES = Registry(
+    "a pattern that is a collective",
     _all_reduce("ring", "2 (p-1) alpha + 2 (p-1)/p n beta + (p-1)/p n gamma", _PATARASUK,
                 lambda p: Terms(2 * (p - 1), 2 * _share(p), _share(p)), closed=_blockwise(2, True), work=_ring_work,
                 schedule=schedules.ring, meets=False, neighbours=True),
@@ -175,7 +177,7 @@ COLLECTIVES = {entry.name: entry for entry in (
            closed=_linear_closed),
     _entry("linear_gather", "(p-1) alpha + (p-1)/p n beta", THAKUR, lambda p: Terms(p - 1, _share(p)),
            closed=_linear_closed),
-)}  # fmt: skip
+)  # fmt: skip
 
 ALL_REDUCES = {name: entry.schedule for name, entry in COLLECTIVES.items() if entry.schedule is not None}
 """Every rank's program of each all-reduce, by its name."""

@@ -1,4 +1,4 @@
-"""What a coordinator's requests take, message by message: tasks that are pulled, quorum, backups, rounds with a limit.
+"""Time of a coordinator's requests, message by message: pulled tasks, quorum, backups, rounds with a limit.
 
 A worker that is late with one request gets nothing of the next before it has reported, so the requests of a job are
 followed one after another. The rules are those of `primitives.scatter_gather` and `primitives.federated`; nothing of
@@ -25,7 +25,7 @@ CANCEL = 45.0  # bytes of a message that cancels a task
 
 
 class Cards:
-    """The clock of rank 0, the cards and links between it and its p workers, and the reports that are under way."""
+    """Rank 0's clock, the cards and links between it and its p workers, and the reports under way."""
 
     def __init__(self, p: int, ways: Ways) -> None:
         self.ways, self.queues, self.clock = ways, Queues(), 0.0
@@ -33,7 +33,7 @@ class Cards:
         self.reports: list[tuple[float, int, int, int, int]] = []  # when, worker, request, task, stations passed
 
     def tell(self, worker: int, size: float) -> float:
-        """Send a message now; when its last byte has reached the worker."""
+        """Send a message now; returns when its last byte has reached the worker."""
         way = self.ways(0, 1 + worker)
         start = self.queues.take(way.out, self.clock, size)
         for link in way.links:
@@ -41,12 +41,12 @@ class Cards:
         return self.queues.take(way.into, start + way.alpha, size) + size * way.into.beta
 
     def work(self, worker: int, begin: float, seconds: float, request: int, task: int = 0) -> None:
-        """A worker that has its order computes when it is free, and reports."""
+        """Let a worker compute its task once it is free, and report."""
         self.free[worker] = max(self.free[worker], begin) + seconds
         heappush(self.reports, (self.free[worker], worker, request, task, 0))
 
     def next(self, up: float, until: float) -> tuple[int, int, int] | None:
-        """Take the next report (worker, request, task) that is there until an instant; else it is that instant."""
+        """Take the next report (worker, request, task) that has arrived by an instant; else wait until then."""
         while self.reports and self.reports[0][0] <= until:
             time, worker, request, task, passed = heappop(self.reports)
             way = self.ways(1 + worker, 0)
@@ -65,7 +65,7 @@ class Cards:
 
 @dataclass(frozen=True)
 class Rules:
-    """How tasks are handed out and waited for.
+    """Rules by which tasks are handed out and waited for.
 
     Attributes
     ----------
@@ -86,7 +86,7 @@ class Rules:
 
 
 def requests(draws: NDArray[np.float64], rules: Rules, ways: Ways) -> list[float]:
-    """When rank 0 has the answer of each request, in seconds.
+    """When rank 0 has the answer to each request, in seconds.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def requests(draws: NDArray[np.float64], rules: Rules, ways: Ways) -> list[float
 
 
 class _Request:
-    """One request: who runs what since when, what waits, what is done."""
+    """One request: who runs which task since when, what waits, what is done."""
 
     def __init__(
         self, cards: Cards, owed: list[set[tuple[int, int]]], rules: Rules, number: int, times: list[list[float]]
@@ -139,7 +139,7 @@ class _Request:
                 self.cards.tell(worker, CANCEL)
 
     def assign_tasks(self, worker: int, most: int) -> None:
-        """Give a worker that holds at most so many tasks the next one that it may run."""
+        """Give the next task to a worker that holds at most `most` tasks."""
         if not self.waiting or self.owed[worker] or len(self.out[worker]) > most:
             return
         owners = self.rules.owners
@@ -172,7 +172,7 @@ class _Request:
         return late * self.turnarounds[known // 2] if enough and late is not None else math.inf
 
     def candidates(self, worker: int) -> list[tuple[float, int]]:
-        """Tasks (start, task) with one attempt out that an idle worker could run as well."""
+        """Tasks (start, task) with one attempt running that an idle worker could run as well."""
         owners = self.rules.owners
         if self.out[worker] or self.owed[worker]:
             return []
@@ -190,7 +190,7 @@ class _Request:
                 self.start(worker, task)
 
     def wake(self) -> float:
-        """When an idle worker will find a task late."""
+        """When an idle worker will find a late task."""
         late = self.late_after()
         if late == math.inf:
             return late
@@ -199,7 +199,7 @@ class _Request:
 
 
 def rounds(draws: NDArray[np.float64], down: float, up: float, deadline: float, ways: Ways) -> list[float]:
-    """When each round of a federated server ends that waits for all p clients, but no longer than a deadline."""
+    """When each round of a federated server ends that waits for all p clients, but at most until a deadline."""
     cards = Cards(draws.shape[1], ways)
     ends = []
     for number, row in enumerate(draws.tolist()):

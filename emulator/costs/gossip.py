@@ -1,4 +1,4 @@
-"""Patterns that come in rounds: gossip, push-sum and rumours, on a network of one rank per host.
+"""Cost of patterns in rounds (gossip, push-sum, rumours) on a network of one rank per host.
 
 All messages of a rank leave its card one after another, travel at the same time, and queue at the receiver's card:
 a round in which every rank sends d messages of n bytes, laid out so that the k-th ones form a permutation, takes

@@ -1,4 +1,4 @@
-"""The graphs of a gossip's exchange: to whom ranks send, how far an update travels, and how many ranks hold one up.
+"""The graphs of gossip: to whom ranks send, how far an update travels, and how many ranks wait for one another.
 
 A rank that waits for its neighbours' messages is held up by their neighbours' ranks too, one exchange later, and so on.
 In the steady state a step takes about as long as a barrier among `awaited` ranks: the recursion
@@ -28,12 +28,12 @@ _AWAITED = {
 
 
 def rows_of(p: int) -> int:
-    """Rows of the squarest grid of p ranks."""
+    """Rows of the most nearly square grid of p ranks."""
     return next(rows for rows in range(math.isqrt(p), 0, -1) if p % rows == 0)
 
 
 def degrees(graph: str, p: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Messages that a rank sends in a round, for each of several numbers of ranks."""
+    """Messages that a rank sends in a round, for each of several p."""
     if graph == "exponential":
         return np.array([(int(one) - 1).bit_length() for one in p])
     if graph == "torus":
@@ -44,7 +44,7 @@ def degrees(graph: str, p: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def diameters(graph: str, p: NDArray[np.int64]) -> Array:
-    """Rounds after which an update has reached every rank, at most: in some exponential graphs it takes one less."""
+    """Most rounds until an update has reached every rank; some exponential graphs need one less."""
     if graph == "torus":
         rows = np.array([rows_of(int(one)) for one in p])
         far: Array = rows // 2 + p // rows // 2
@@ -55,7 +55,7 @@ def diameters(graph: str, p: NDArray[np.int64]) -> Array:
 
 
 def awaited(graph: str, p: NDArray[np.int64]) -> Array:
-    """Ranks of a barrier that waits as long as neighbours do for one another."""
+    """Ranks of a barrier whose wait is as long as that for neighbours."""
     if graph == "complete":
         return p.astype(float)
     if graph == "torus":
@@ -71,7 +71,7 @@ def _interpolated(graph: str, p: NDArray[np.int64]) -> Array:
 
 
 def targets(graph: str, p: int) -> Sequence[list[list[int]]]:
-    """To whom each rank sends, in this order, in each round of a graph.
+    """The ranks to which each rank sends, in this order, in each round of a graph.
 
     Sends of a torus go right, left, down, up on every rank, each direction a permutation.
     """

@@ -1,4 +1,4 @@
-"""The way of a message between two ranks: the cards and shared links that it passes, each a queue.
+"""The path of a message between two ranks: the cards and shared links that it passes, each a queue.
 
 A message of n bytes that is sent at time t passes one resource after another, each serving one message at a time::
 
@@ -12,6 +12,7 @@ A link serves messages in the order in which they come to it; those of one insta
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ class Station:
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """From one rank to another.
+    """The path from one rank to another.
 
     Attributes
     ----------
@@ -47,12 +48,12 @@ class Way:
 
     @property
     def stations(self) -> tuple[Station, ...]:
-        """All that a message passes."""
+        """All cards and links on the path."""
         return (self.out, *self.links, self.into)
 
 
 class Ways:
-    """The ways between all ranks, each made when it is first asked for.
+    """The paths between all ranks, each made when it is first requested.
 
     Parameters
     ----------
@@ -61,43 +62,39 @@ class Ways:
     """
 
     def __init__(self, make: Callable[[int, int], Way], slowdown: Callable[[int], float] = lambda rank: 1.0) -> None:
-        self._make, self.slowdown = make, slowdown
-        self._made: dict[tuple[int, int], Way] = {}
+        self._way, self.slowdown = functools.cache(make), slowdown
 
     def __call__(self, source: int, target: int) -> Way:
-        found = self._made.get((source, target))
-        if found is None:
-            found = self._made[source, target] = self._make(source, target)
-        return found
+        return self._way(source, target)
 
 
 def alike(alpha: float, beta: float) -> Ways:
-    """Ways between ranks on hosts of their own, all equal: latency in seconds, seconds per byte."""
+    """Equal paths between ranks on hosts of their own."""
     return Ways(lambda source, target: Way(alpha, Station(("out", source), beta), (), Station(("into", target), beta)))
 
 
 class Queues:
-    """When each station is free."""
+    """The times at which each card or link is free."""
 
     def __init__(self) -> None:
         self._free: dict[Hashable, float] = {}
 
     def take(self, station: Station, asked: float, size: float) -> float:
-        """Occupy a station for `size` bytes from `asked` on; gives the start."""
+        """Occupy a card or link for `size` bytes from `asked` on; returns the start."""
         start = max(asked, self._free.get(station.name, 0.0))
         self._free[station.name] = start + max(station.gap, size * station.beta)
         return start
 
 
 _ARRIVES = True
-_BEHIND = sys.maxsize  # at one instant links are asked behind all ranks
+_BEHIND = sys.maxsize  # at one instant links are asked after all ranks
 _Event = tuple[float, int, bool, int, int, int, float, Any]
-"""When, the rank at whose card (at a link: behind them), whether it arrives there, source, number, target, bytes,
+"""When, the rank at whose card (at a link: after them), whether it arrives there, source, number, target, bytes,
 and the content, at a link with the links that it has passed."""
 
 
 class Traffic:
-    """Messages on their way, followed in the order of time, and of the ranks at whose cards they are.
+    """Messages under way, followed in the order of time, and at one instant of the ranks at whose cards they are.
 
     Parameters
     ----------
@@ -113,7 +110,7 @@ class Traffic:
         self._flying: list[_Event] = []
 
     def send(self, time: float, source: int, target: int, size: float, content: Any = None) -> None:
-        """A rank sends a message, no earlier than the latest one that has arrived."""
+        """Send a message from a rank, no earlier than the latest message that has arrived."""
         self.sent += 1
         event = (time, source, not _ARRIVES, source, self.sent, target, size, content)
         # What other ranks use as well is taken in the order of time, and a rank's messages leave one after another.
@@ -124,7 +121,7 @@ class Traffic:
             self._leave(event)
 
     def next(self) -> tuple[float, int, int, Any] | None:
-        """The next message that arrives: when its last byte is there, source, target, content; None if none is left."""
+        """The next message to arrive: when its last byte is there, source, target, content; None if none is left."""
         while self._flying:
             event = heappop(self._flying)
             time, place, arrives, source, _, target, size, content = event
@@ -141,7 +138,7 @@ class Traffic:
         return None
 
     def _leave(self, event: _Event) -> None:
-        """A message leaves its sender's card, for the first link or for the receiver's card."""
+        """Move a message from its sender's card to the first link or to the receiver's card."""
         time, _, _, source, number, target, size, content = event
         way = self.ways(source, target)
         start = self.queues.take(way.out, time, size)
@@ -152,7 +149,7 @@ class Traffic:
             heappush(self._flying, (start + way.alpha, target, _ARRIVES, source, number, target, size, content))
 
     def _cross(self, event: _Event) -> None:
-        """A message takes its turn on the links that it can pass now, and comes back when the next one is free."""
+        """Move a message over the links that are free now; it returns when the next one is free."""
         now, _, _, source, number, target, size, (content, passed) = event
         way, at = self.ways(source, target), now
         while passed < len(way.links) and at <= now:

@@ -19,7 +19,7 @@ THAKUR = "Thakur, Rabenseifner and Gropp (2005)"
 
 @dataclass(frozen=True)
 class Terms:
-    """Coefficients of alpha, beta n and gamma n; arrays where they are those of several p.
+    """Coefficients of alpha, beta n and gamma n; arrays for several p.
 
     Attributes
     ----------
@@ -43,7 +43,7 @@ class Terms:
 
 @dataclass(frozen=True)
 class Price:
-    """Time of a pattern by term, in seconds, and its bytes; arrays where p is one.
+    """Time of a pattern by term, in seconds, and its bytes; arrays for an array of p.
 
     Attributes
     ----------
@@ -66,7 +66,7 @@ class Price:
         return self.latency + self.bandwidth + self.reduction + self.waiting
 
     def through(self, busy: Any) -> Price:
-        """The price where a resource is `busy` for so many seconds: the bytes take no less, wherever they queue."""
+        """The price if a resource is busy for `busy` seconds: the bytes take no less time, wherever they queue."""
         return replace(self, bandwidth=np.maximum(self.bandwidth, busy - self.waiting))
 
 
@@ -75,7 +75,7 @@ Exact = Callable[[int, int, int, float, float, float], float]
 
 @dataclass(frozen=True, eq=False)
 class Pattern:
-    """One communication pattern: how to price it, and where the formula is from.
+    """A communication pattern: how to price it, and the source of its formula.
 
     Attributes
     ----------
@@ -133,7 +133,7 @@ class Pattern:
 
 @lru_cache(maxsize=4096)
 def _coefficients(pattern: Pattern, p: Any, options: tuple[tuple[str, Any], ...]) -> tuple[Terms, Any, list[Terms]]:
-    """Chain, traffic and shared resources of a pattern, as arrays over several p."""
+    """Chain, traffic and shared resources of a pattern as arrays over several p."""
     chosen = dict(options)
     if isinstance(p, int):
         shared = list(pattern.shared(p, **chosen)) if pattern.shared is not None else []
@@ -150,7 +150,7 @@ def _stack(terms: list[Terms]) -> Terms:
 
 @dataclass(frozen=True, eq=False)
 class Collective(Pattern):
-    """A collective operation: linear in alpha, beta and gamma but for blocks of whole elements.
+    """A collective operation, whose cost is linear in alpha, beta and gamma except for blocks of whole elements.
 
     Attributes
     ----------
@@ -194,7 +194,7 @@ class Collective(Pattern):
         return float(self.terms(p).seconds(count * itemsize, alpha, beta, gamma))
 
     def is_linear(self, p: int) -> bool:
-        """Whether `exact` is linear in alpha, beta and gamma: then it is the closed form, and a fit recovers them."""
+        """Whether `exact` is linear in alpha, beta and gamma, and so equals the closed form."""
         return self.followed is None or p <= 2 or (is_power_of_two(p) and not self.queues)
 
 
@@ -209,5 +209,5 @@ def ceil_lg(p: int) -> int:
 
 
 def is_power_of_two(p: int) -> bool:
-    """True for 1, 2, 4, 8, ..."""
+    """Whether p is 1, 2, 4, 8, ..."""
     return p & (p - 1) == 0

@@ -25,7 +25,7 @@ from emulator.costs.message_paths import Traffic, Ways, alike
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """`size` bytes leave for rank `to`; the rank goes on at once."""
+    """A step: `size` bytes leave for rank `to`; the rank continues at once."""
 
     to: int
     size: float
@@ -33,26 +33,26 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Receive:
-    """The rank waits for the next message of rank `source`."""
+    """A step: the rank waits for the next message from rank `source`."""
 
     source: int
 
 
 @dataclass(frozen=True, slots=True)
 class Drain:
-    """The rank waits until the last byte of its sends has left its card."""
+    """A step: the rank waits until the last byte of its sends has left its card."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reduce:
-    """The rank reduces `size` bytes."""
+    """A step: the rank reduces `size` bytes."""
 
     size: float
 
 
 @dataclass(frozen=True, slots=True)
 class Compute:
-    """The rank computes for so many seconds."""
+    """A step: the rank computes for `seconds`."""
 
     seconds: float
 
@@ -62,7 +62,7 @@ Program = Sequence[Step]
 
 
 class _Replay:
-    """Clocks of the ranks, and what has arrived for them."""
+    """Clocks of the ranks, and the messages that have arrived for them."""
 
     def __init__(self, programs: Sequence[Program], ways: Ways, gamma: float) -> None:
         self.gamma, self.clock = gamma, [0.0] * len(programs)
@@ -71,7 +71,7 @@ class _Replay:
         self.due: dict[tuple[int, int], deque[float]] = {}
 
     def go_on(self, rank: int) -> None:
-        """Take the rank as far as the messages that it has received allow."""
+        """Advance the rank as far as its received messages allow."""
         steps, traffic = self.steps[rank], self.traffic
         while steps:
             step = steps[0]
@@ -103,7 +103,7 @@ class _Replay:
 
 
 def replay(programs: Iterable[Program], alpha: float, beta: float, gamma: float = 0.0) -> list[float]:
-    """When each rank, on a host of its own and all hosts alike, is done with its program, in seconds.
+    """Seconds until each rank has finished its program, with each rank on a host of its own and all hosts alike.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ def replay(programs: Iterable[Program], alpha: float, beta: float, gamma: float 
 
 
 def follow(programs: Iterable[Program], ways: Ways, gamma: float = 0.0) -> list[float]:
-    """When each rank is done with its program, on any network; see `replay`."""
+    """Seconds until each rank has finished its program, on any network; see `replay`."""
     state = _Replay(list(programs), ways, gamma)
     state.run()
     for rank, steps in enumerate(state.steps):

@@ -1,4 +1,4 @@
-"""Scatter-gather of given blocks, of requests and of tasks, with stragglers and deadlines.
+"""Cost of scatter-gather: of given blocks, requests and tasks, with stragglers and deadlines.
 
 On an idle emulated network of one rank per host a rank's messages leave one after another, n beta each, and pay their
 latencies at the same time; arrivals queue in the same way.
@@ -33,7 +33,7 @@ def linear_blocks(blocks: Sequence[float], alpha: float, beta: float, egress: fl
 
 
 def tree_scatter_blocks(blocks: Sequence[float], alpha: float, beta: float) -> float:
-    """The same down a binomial tree: every message carries the blocks of a subtree, the largest first.
+    """Time to scatter blocks of given bytes down a binomial tree, in seconds: every message carries a subtree's blocks.
 
     For p = 2^k equal blocks this is ``lg p alpha + (p-1)/p n beta`` (Thakur, Rabenseifner and Gropp 2005).
     """
@@ -103,7 +103,7 @@ def dynamic_tasks(
 
 
 def answer_time(arrivals: Sequence[float], needed: int, deadline: float) -> float:
-    """When an answer comes: all are there, or from the deadline on ``needed`` of them, in seconds.
+    """Seconds until an answer: all have answered, or from the deadline on ``needed`` of them.
 
     An order statistic: the ``needed``-th arrival, not before the deadline, not after the last one (the "good enough"
     answers of Dean and Barroso, "The Tail at Scale", 2013).
@@ -129,12 +129,12 @@ def _requests(p: int, request: float, **_: Any) -> Terms:
 
 @dataclass(frozen=True, eq=False)
 class Requests(Pattern):
-    """A request to each of p ranks and their answers; the slowest rank that is waited for sets the time."""
+    """A request to each of p ranks and their answers; the slowest awaited rank sets the time."""
 
     def price(
         self, alpha: float, beta: float, gamma: float, p: Any, n: float, *, compute: float = 0.0, **options: Any
     ) -> Price:
-        """As `Pattern.price`; the waiting is for ranks whose `compute` is longer than the mean."""
+        """Price a request; it includes the wait for ranks whose `compute` exceeds the mean. See `Pattern.price`."""
         chosen = self.chosen(options)
         base = super().price(alpha, beta, gamma, p, n, compute=compute, **options)
         factor = waiting.slowest(p, chosen["spread"], quorum=chosen["quorum"], backup=chosen["backup"])
@@ -159,7 +159,7 @@ class Tasks(Pattern):
     def price(
         self, alpha: float, beta: float, gamma: float, p: Any, n: float, *, compute: float = 0.0, **options: Any
     ) -> Price:
-        """As `Pattern.price`, for all batches together; `compute` is that of one, and not part of the price."""
+        """Price all batches together; `compute` is that of one batch and not part of the price. See `Pattern.price`."""
         chosen = self.chosen(options)
         batches, down = chosen["batches"], chosen["request"] * n
         took = [dynamic_tasks(batches, int(w), compute, down, n, alpha, beta, chosen["prefetch"]) for w in _each(p)]

@@ -1,4 +1,4 @@
-"""Message schedules of all-reduces, and of other collectives whose messages queue where p is no power of two.
+"""Message schedules of all-reduces, and of collectives whose messages queue where p is no power of two.
 
 Each function gives every rank's program for `count` elements of `itemsize` bytes on p ranks, for `replay`. The
 algorithms are described in the papers that `emulator.costs` names.
@@ -20,19 +20,19 @@ _Exchange = Callable[[int, Callable[[int], int], int, int, int], list[Step]]
 
 
 def binomial(rank: int, p: int) -> tuple[int | None, list[int]]:
-    """Family in the binomial tree: the parent is the rank without its lowest bit."""
+    """Parent and children in the binomial tree: the parent is the rank without its lowest bit."""
     bits = [1 << k for k in range((p - 1).bit_length())]
     below = [bit for bit in bits if not rank or bit < rank & -rank]
     return (rank & (rank - 1) if rank else None), [rank + bit for bit in below if rank + bit < p]
 
 
 def quaternary(rank: int, p: int) -> tuple[int | None, list[int]]:
-    """Family in a heap of four children each: rank r has 4 r + 1 to 4 r + 4."""
+    """Parent and children in a heap of four children each: rank r has 4 r + 1 to 4 r + 4."""
     return (rank - 1) // 4 if rank else None, [child for child in range(4 * rank + 1, 4 * rank + 5) if child < p]
 
 
 def _up(rank: int, p: int, family: Family, n: int) -> list[Step]:
-    """A rank's part in a reduction to the root: the nearest child first."""
+    """A rank's steps in a reduction to the root: the nearest child first."""
     parent, children = family(rank, p)
     steps: list[Step] = []
     for child in children:
@@ -41,14 +41,14 @@ def _up(rank: int, p: int, family: Family, n: int) -> list[Step]:
 
 
 def _down(rank: int, p: int, family: Family, n: int, farthest_first: bool = True) -> list[Step]:
-    """A rank's part in a broadcast from the root."""
+    """A rank's steps in a broadcast from the root."""
     parent, children = family(rank, p)
     receive: list[Step] = [] if parent is None else [Receive(parent)]
     return [*receive, *[Send(child, n) for child in sorted(children, reverse=farthest_first)], Drain()]
 
 
 def _along(family: Family, *parts: Callable[[int, int, Family, int], list[Step]]) -> Schedule:
-    """Every rank does these parts, one after another, in a tree."""
+    """The schedule in which every rank does these steps in a tree, one after another."""
 
     def schedule(p: int, count: int, itemsize: int) -> list[Program]:
         return [[step for part in parts for step in part(rank, p, family, count * itemsize)] for rank in range(p)]
@@ -57,7 +57,7 @@ def _along(family: Family, *parts: Callable[[int, int, Family, int], list[Step]]
 
 
 def ring(p: int, count: int, itemsize: int) -> list[Program]:
-    """A ring all-reduce of `count` elements of `itemsize` bytes, in p blocks."""
+    """Schedule of a ring all-reduce of `count` elements of `itemsize` bytes, in p blocks."""
     blocks = [(count // p + (block < count % p)) * itemsize for block in range(p)]
     programs: list[Program] = []
     for rank in range(p):
@@ -76,7 +76,7 @@ k_ary_tree = _along(quaternary, _up, partial(_down, farthest_first=False))
 
 
 def _folded(exchange: _Exchange) -> Schedule:
-    """All-reduce among 2^k places; of the first 2 (p - 2^k) ranks each even one leaves its part to the next."""
+    """Schedule of an all-reduce among 2^k places: of the first 2 (p - 2^k) ranks the even ones hand theirs over."""
 
     def schedule(p: int, count: int, itemsize: int) -> list[Program]:
         places, n = 1 << floor_lg(p), count * itemsize
@@ -99,7 +99,7 @@ def _folded(exchange: _Exchange) -> Schedule:
 
 
 def _doubling(place: int, rank_at: Callable[[int], int], places: int, count: int, itemsize: int) -> list[Step]:
-    """In step k every place exchanges all elements with the place that differs in bit k."""
+    """Schedule in which, in step k, every place exchanges all elements with the place that differs in bit k."""
     n = count * itemsize
     steps: list[Step] = []
     for k in range(floor_lg(places)):
@@ -109,7 +109,7 @@ def _doubling(place: int, rank_at: Callable[[int], int], places: int, count: int
 
 
 def _halving(place: int, rank_at: Callable[[int], int], places: int, count: int, itemsize: int) -> list[Step]:
-    """In step k a place gives one half of its range to the one that differs in bit k; then the same way back."""
+    """Schedule in which, in step k, a place sends half of its range to that which differs in bit k; then back again."""
     low, high = 0, count
     there: list[Step] = []
     back: list[Step] = []

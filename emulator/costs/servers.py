@@ -1,4 +1,4 @@
-"""Patterns around one busy card: parameter servers, incast, a federated server."""
+"""Cost of patterns around one busy card: parameter servers, incast, a federated server."""
 
 from collections.abc import Iterable, Sequence
 
@@ -15,7 +15,7 @@ at alpha + k n beta: an incast ends at the same time, what waits for the first o
 
 
 def check_sharing(sharing: str) -> None:
-    """Refuse what is no way to share a card."""
+    """Refuse an unknown way to share a card."""
     if sharing not in SHARINGS:
         raise UsageError(f"sharing is one of {', '.join(SHARINGS)}, got {sharing!r}")
 

@@ -1,11 +1,11 @@
-"""What steps with parameter servers take where no worker waits for all others, message by message.
+"""Time of steps with parameter servers where no worker waits for all others, message by message.
 
     worker     ask ──► answer, for each table; compute; push ──►, for each table; ask ...
     server     answers asks as they come; under a bound b it parks that of a worker's step t until every
                worker has pushed step t - b - 1; those that have waited for all workers are answered by rank
 
 Workers do not move together then, so that their messages meet at the cards of the servers at any time: no closed form
-adds up who queues behind whom. The cards are those of `emulator.costs.message_paths`; the rule is that of
+follows which message queues behind which. The cards are those of `emulator.costs.message_paths`; the rule is that of
 `primitives.parameter_server` (stale synchronous parallel: Ho et al. 2013), of whose code nothing is used here.
 """
 
@@ -25,7 +25,7 @@ _ASK, _PUSH, _BOTH, _ANSWER = range(4)
 
 @dataclass(frozen=True)
 class Call:
-    """Bytes that a worker exchanges with each server about one table: of a pull's request, its reply, and a push.
+    """Bytes that a worker exchanges with each server for one table: a pull's request, its reply, and a push.
 
     Without a request of its own (None) a push is the request for the next step: one message instead of two.
     """
@@ -36,7 +36,7 @@ class Call:
 
 
 class _Service:
-    """Clocks and cards of servers and workers, and the messages on their way."""
+    """Clocks and cards of servers and workers, and the messages under way."""
 
     def __init__(
         self, computes: NDArray[np.float64], servers: int, calls: Sequence[Call], bound: float, ways: Ways, pulled: bool
@@ -56,7 +56,7 @@ class _Service:
         self.traffic.send(self.clock[source], source, target, size, (kind, call))
 
     def _worker(self, rank: int, seconds: Sequence[float]) -> Iterator[None]:
-        """A worker's program; it stops where it waits for answers."""
+        """Run a worker's program up to its next wait for answers."""
         ends = self.ends[:, rank - self.servers]
         for step, amount in enumerate(seconds):
             yield from self._pull(rank, first=not step)
@@ -73,7 +73,7 @@ class _Service:
             ends[-1] = self.clock[rank]
 
     def _pull(self, rank: int, first: bool) -> Iterator[None]:
-        """Ask for each table, unless the latest push has done so, and wait for the answers."""
+        """Request each table, unless the last push has done so, and wait for the answers."""
         for number, call in enumerate(self.calls):
             for server in range(self.servers) if call.ask is not None or first else ():
                 self._send(rank, server, call.ask or 0.0, _ASK, number)
@@ -110,7 +110,7 @@ def loose(
     computes: NDArray[np.float64], servers: int, calls: Sequence[Call], ways: Ways, bound: float = math.inf,
     pulled: bool = False,
 ) -> NDArray[np.float64]:  # fmt: skip
-    """When each worker is done with each step, in seconds, as an array like `computes`.
+    """When each worker has finished each step, in seconds, as an array shaped like `computes`.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Message schedules of whole steps, computing included: what the skeleton of a design does, for `replay`.
+"""Message schedules of whole steps, computing included, for `replay`: those of a design's skeleton.
 
 A closed form prices one exchange whose ranks begin together. In a running job they do not: each computes for its own
 time first, servers answer while others still push, and a rank that waits for neighbours only hears of a slow rank later
@@ -20,7 +20,7 @@ Times = NDArray[np.float64]
 
 
 def all_reduces(computes: Times, schedule: Schedule, count: int, itemsize: int) -> list[list[Step]]:
-    """Compute, then sum over all ranks."""
+    """Schedule of steps that compute, then sum over all ranks."""
     p = computes.shape[1]
     once = schedule(p, count, itemsize) if p > 1 else [[]]
     return [[step for row in computes for step in (Compute(row[rank]), *once[rank])] for rank in range(p)]
@@ -29,7 +29,7 @@ def all_reduces(computes: Times, schedule: Schedule, count: int, itemsize: int) 
 def gossips(
     computes: Times, targets: Sequence[Sequence[Sequence[int]]], size: float, late: float = 0
 ) -> list[list[Step]]:
-    """Compute, then exchange `size` bytes with neighbours; rank i sends to ``targets[k][i]``, one after another.
+    """Schedule of steps that compute, then send `size` bytes to neighbours: rank i to ``targets[k][i]`` in turn.
 
     A rank receives in the order in which these messages are sent. With `late` > 0 a message is waited for so many
     exchanges later, infinite: never; what a rank has sent before must have left its card before it sends again.
@@ -48,13 +48,13 @@ def gossips(
 
 
 def _sources(targets: Sequence[Sequence[int]], p: int) -> list[list[int]]:
-    """From whom each rank hears: first from those that send to it first."""
+    """The ranks from which each rank receives, in the order in which their messages leave."""
     slots = sorted((slot, source, target) for source, each in enumerate(targets) for slot, target in enumerate(each))
     return [[source for _, source, target in slots if target == rank] for rank in range(p)]
 
 
 def services(computes: Times, servers: int, push: float, pull: float) -> list[list[Step]]:
-    """Compute, push to each server, and pull what all have pushed: `servers` first, then p ranks that compute."""
+    """Schedule of steps that compute, push to each server and pull the sum: `servers` ranks first, then p workers."""
     p = computes.shape[1]
     workers = range(servers, servers + p)
     each: list[Step] = [*map(Receive, workers), *(Send(worker, pull) for worker in workers)]

@@ -1,4 +1,4 @@
-"""Expected time of the slowest of p ranks over the mean time of one: what a barrier waits for.
+"""Expected time of the slowest of p ranks over the mean time of one: the cost of a barrier.
 
 A rank's time is log-normal with mean 1 and a coefficient of variation, the `spread`. Then E[max of p] and other order
 statistics are integrals over its quantiles, taken here on a fixed grid of the normal distribution. The sum of k steps
@@ -35,7 +35,7 @@ def lognormal(normal: Array, spread: float) -> Array:
 
 
 def stratified_normals(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
-    """Draw standard normal values of which each column has one in every n-th part of the distribution, n rows long.
+    """Draw n rows of standard normal values; each column has one value in every n-th part of the distribution.
 
     The mean over rows of what a row's ranks wait for each other is then known as well from 80 rows as from 240
     independent ones (Latin hypercube sampling: McKay, Beckman and Conover 1979). The sums of the columns hardly differ:
@@ -118,7 +118,7 @@ def bounded(p: Any, spread: float, bound: int) -> Any:
 
 @lru_cache(maxsize=1 << 17)
 def _time_until_done(p: float, spread: float, share: float | None, needed: float, backup: bool) -> float:
-    """Quantile `share` of the time until `needed` ranks are done, None: its mean; over the mean time of a rank."""
+    """Quantile `share` (None: the mean) of the time until `needed` ranks are done, over one rank's mean time."""
     if spread <= 0 or (share is None and p == 1):
         return 1.0
     times, backed_up = lognormal(_GRID, spread), backup and needed == p > 1
@@ -136,7 +136,7 @@ def _order_statistic(p: float, needed: float) -> Array:
 
 
 def late_after(spread: float) -> float:
-    """When a rank's work is late, over its mean time: after `LATE` medians of the turnarounds that are known by then.
+    """When work counts as late, over a rank's mean time: after `LATE` medians of the turnarounds known by then.
 
     Those are the earlier ones, and at least half of all.
     """
@@ -149,7 +149,7 @@ def late_after(spread: float) -> float:
 
 
 def _backed_up(p: float, spread: float) -> Array:
-    """P(all p are done), on the grid, where a copy of each late one begins when it is late."""
+    """P(all p are done), on the grid, where a copy of each late task begins when it is late."""
     times = lognormal(_GRID, spread)
     copy_below = np.interp(times - late_after(spread), times, _BELOW, left=0.0)
     return (1 - _BELOW[::-1] * (1 - copy_below)) ** p
@@ -178,7 +178,7 @@ _REQUESTS, _SETTLED, _DRAWS = 30, 5, 4000  # requests in a row, of which the fir
 
 @lru_cache(maxsize=1 << 12)
 def _repeated(p: int, spread: float, share: float | None) -> float:
-    """`repeated` for one number of ranks, in as many jobs at once as make `_DRAWS` times of a request."""
+    """`repeated` for one p, simulating as many jobs at once as give `_DRAWS` requests."""
     rng, late, ends = np.random.default_rng(p), late_after(spread), []
     jobs = max(8, _DRAWS // p)
     behind = np.zeros((jobs, p))  # when each rank can begin the request

@@ -11,7 +11,7 @@ Rows = Sequence[Mapping[str, Any]]
 
 
 def series_of(rows: Rows) -> list[Series]:
-    """The series of one launch, without repetitions, by the raw samples that it left."""
+    """The series of one launch, without repetitions, from its raw samples."""
     found: dict[Any, Series] = {}
     for row in rows:
         ends = (row.get("source"), row.get("destination"))
@@ -19,25 +19,25 @@ def series_of(rows: Rows) -> list[Series]:
         members = ends if known else tuple(range(row["ranks"]))
         labels = {name: row[name] for name in ("source", "destination", "algorithm") if row.get(name) is not None}
         job = Job(row["pattern"], row["ranks"], row["bytes"], members, labels=labels)  # type: ignore[arg-type]
-        found.setdefault(_name(job.pattern, job.ranks, job.bytes, job.labels), Series(job))
+        found.setdefault(job.name, Series(job))
     return list(found.values())
 
 
 def join(series: Sequence[Series], launches: Iterable[Rows]) -> None:
-    """Add the repetitions of other launches to series, in place: they come first, in their order, these last.
+    """Add the repetitions of other launches to series, in place and before their own.
 
     Parameters
     ----------
     launches : the raw samples of each
     """
     others = list(launches)
-    found: dict[Any, Series] = {_name(s.job.pattern, s.job.ranks, s.job.bytes, s.job.labels): s for s in series}
+    found = {one.job.name: one for one in series}
     own = {name: (one.seconds, one.skews) for name, one in found.items()}
     for one in series:
         one.seconds, one.skews, one.launches = [], [], []
     for number, rows in enumerate(others):
         for row in rows:
-            to = found.get(_name(row["pattern"], row["ranks"], row["bytes"], row))
+            to = found.get(named(row))
             if to is not None:
                 to.seconds.append(float(row["seconds"]))
                 to.skews.append(float(row["skew"] or 0.0))
@@ -48,12 +48,13 @@ def join(series: Sequence[Series], launches: Iterable[Rows]) -> None:
         found[name].launches += [len(others)] * len(seconds)
 
 
-def _name(pattern: str, ranks: int, size: int, labels: Mapping[str, Any]) -> tuple[Any, ...]:
-    return pattern, ranks, size, labels.get("source"), labels.get("destination")
+def named(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    """The name of the job that a row of samples, or a measurement of a result, is of."""
+    return row["pattern"], row["ranks"], row["bytes"], row.get("source"), row.get("destination")
 
 
 def split(rows: Rows) -> list[Rows]:
-    """The raw samples of a run by launch: one list for each, in order."""
+    """Split the raw samples of a run by launch, in order."""
     by_launch: dict[Any, list[Mapping[str, Any]]] = {}
     for row in rows:
         by_launch.setdefault(row.get("launch"), []).append(row)
@@ -61,12 +62,12 @@ def split(rows: Rows) -> list[Rows]:
 
 
 def of_itself(rows: Rows) -> Rows:
-    """The raw samples of a run's own launch, without those of earlier runs that it took in: its own come last."""
+    """The raw samples of a run's own launch, which come after those of earlier runs that it includes."""
     return split(rows)[-1]
 
 
 def distinct(launches: Iterable[Rows]) -> list[Rows]:
-    """Launches without those whose timings are all those of an earlier one: it is the same launch, read twice."""
+    """Drop launches whose timings all occur in an earlier one: the same launch was read twice."""
     found = {tuple((row["pattern"], row["ranks"], row["bytes"], row["seconds"]) for row in rows): rows
              for rows in launches}  # fmt: skip
     return list(found.values())

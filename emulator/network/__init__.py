@@ -7,6 +7,6 @@ to import. So one rank loads it, and the others get a copy::
 """
 
 from emulator.network.files import load, presets
-from emulator.network.model import Host, Link, Network, Nic, Path, Plan
+from emulator.network.model import Host, Link, Network, NetworkSpec, Nic, Path
 
-__all__ = ["Host", "Link", "Network", "Nic", "Path", "Plan", "load", "presets"]
+__all__ = ["Host", "Link", "Network", "NetworkSpec", "Nic", "Path", "load", "presets"]

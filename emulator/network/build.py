@@ -1,4 +1,4 @@
-"""Turn a validated network file into a `Plan`: fill in defaults and check sections against one another."""
+"""Turn a validated network file into a `NetworkSpec`: fill in defaults and check sections against one another."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from emulator.errors import UsageError
 from emulator.network import protocol as protocols
 from emulator.network import schema
 from emulator.network.loss import Loss
-from emulator.network.model import Host, Network, Nic, Path, Plan
+from emulator.network.model import Host, Network, NetworkSpec, Nic, Path
 from emulator.network.protocol import Segment, SlowStart
 from emulator.network.topology_sections import RegionsSection
 
 
-def plan(file: schema.NetworkFile, name: str, folder: FilePath | None = None) -> Plan:
+def plan(file: schema.NetworkFile, name: str, folder: FilePath | None = None) -> NetworkSpec:
     """Turn a checked file into a plan; `folder` is where files that it mentions are looked for."""
     explicit = file.topology.explicit
     hosts = _hosts(file)
     unlimited = any(0.0 in (host.nic.egress_beta, host.nic.ingress_beta) for host in hosts)
     if file.link.bandwidth is None and unlimited and not explicit:
         raise UsageError('link.bandwidth is missing: give it, or nic.bandwidth, e.g. bandwidth = "10 Gbit/s"')
-    made = Plan(
+    made = NetworkSpec(
         name=file.name or name,
         description=file.description,
         source=file.source,
@@ -127,12 +127,12 @@ def _host(file: schema.NetworkFile, entry: schema.HostSection, name: str) -> Hos
 
 
 def _first(*values: float | None) -> float:
-    """Give the first value that was given."""
+    """The first argument that is not None."""
     return next(value for value in values if value is not None)
 
 
 def _common_card(file: schema.NetworkFile, hosts: tuple[Host, ...]) -> float:
-    """Give the seconds per byte of an ordinary host's card: what links between switches have if nothing is said."""
+    """Seconds per byte of an ordinary host's card, the default of links between switches."""
     common = max(_first(file.nic.egress, file.nic.bandwidth, 0.0), file.link.bandwidth or 0.0)
     cards = {common} if common else {host.nic.egress_beta for host in hosts}
     if len(cards) > 1:

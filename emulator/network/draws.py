@@ -1,4 +1,4 @@
-"""Random numbers of a message, whatever the order of execution: splitmix64 as a counter-based generator.
+"""Random numbers of a message, independent of the order of execution: splitmix64 as a counter-based generator.
 
 The order in which processes run must not change the delay of a message, so nothing here has a state: a draw is a
 function of (seed, source, destination, sequence number, position).
@@ -20,17 +20,17 @@ def mix(word: int) -> int:
 
 
 def stream(seed: int, source: int, destination: int) -> int:
-    """Name the stream of draws of one directed pair of ranks: a 64-bit integer to keep beside the pair."""
+    """The stream of draws of one directed pair of ranks: a 64-bit integer to keep with the pair."""
     word = mix(seed + _GOLDEN & _MASK)
     word = mix(word + (source + 1) * _GOLDEN & _MASK)
     return mix(word + (destination + 1) * _GOLDEN & _MASK)
 
 
 def key(stream: int, sequence: int) -> int:
-    """Give the 64-bit key of message number `sequence` of a stream: output `sequence` of splitmix64(stream)."""
+    """The 64-bit key of message number `sequence` of a stream: output `sequence` of splitmix64(stream)."""
     return mix(stream + (sequence + 1) * _GOLDEN & _MASK)
 
 
 def uniform(key: int, position: int) -> float:
-    """Draw number `position` under a key: a multiple of 2**-53 in [0, 1)."""
+    """Draw number `position` of a key: a multiple of 2**-53 in [0, 1)."""
     return (mix(key + (position + 1) * _GOLDEN & _MASK) >> 11) * _TO_UNIT

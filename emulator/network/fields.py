@@ -1,4 +1,4 @@
-"""Types of the fields of a network file, which parse units and check ranges; and a table that knows all its fields."""
+"""Types of the fields of a network file, which parse units and check ranges; and the base class of its tables."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Count = Annotated[int, Field(ge=1, strict=True)]
 
 
 class Section(BaseModel):
-    """A table of a network file or of a design sheet: unknown fields are refused with a suggestion."""
+    """Base class of a table in a network file or a design sheet: unknown fields are refused with a suggestion."""
 
     # One validator is built, of the whole file: one per table would take a tenth of a second.
     model_config = ConfigDict(frozen=True, defer_build=True)

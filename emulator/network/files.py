@@ -19,7 +19,7 @@ def presets() -> list[str]:
 
 
 def preset_path(name: str) -> Path:
-    """Give the file of a preset; raises a `UsageError` if there is none of that name."""
+    """The file of a preset; raises a `UsageError` if there is none of that name."""
     known = sorted(path.stem for path in _PRESETS.glob("*.toml"))
     if name not in known:
         import difflib  # as pydantic and tomllib below: every rank imports this module, and one reads a file
@@ -31,7 +31,7 @@ def preset_path(name: str) -> Path:
 
 
 def is_file(name_or_path: str) -> bool:
-    """Tell whether this is the path of a network file, and not a preset's name."""
+    """Whether this is the path of a network file, not a preset's name."""
     return "/" in name_or_path or "." in name_or_path
 
 
@@ -70,7 +70,7 @@ def parse(text: str, origin: str = "network", folder: Path | None = None) -> Net
 
 
 def section(name: str, alpha: float, beta: float) -> str:
-    """A section of a network file with a latency of `alpha` seconds and `beta` seconds per byte, 0 without a limit."""
+    """The text of a section with a latency of `alpha` seconds and `beta` seconds per byte, 0 for no limit."""
     bandwidth = f'bandwidth = "{8 / beta!r} bit/s"\n' if beta else ""
     return f'[{name}]\nlatency = "{alpha!r} s"\n{bandwidth}'
 
@@ -98,7 +98,7 @@ def _tags() -> set[str]:
 
 
 def first_error(errors: list[Any]) -> str:
-    """Word the first of pydantic's errors as field, rule, value."""
+    """Describe the first of pydantic's errors by field, rule and value."""
     error = errors[0]
     # Positions in a union carry the chosen alternative in their path: it is no field of the file.
     tags = _tags()

@@ -1,4 +1,4 @@
-"""A topology given as a list of links between named hosts and switches; routes have the least latency."""
+"""A topology as a list of links between named hosts and switches; routes have the least latency."""
 
 from __future__ import annotations
 

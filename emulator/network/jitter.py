@@ -15,22 +15,22 @@ from emulator.network.draws import uniform
 
 @dataclass(frozen=True, slots=True)
 class Jitter:
-    """Extra one-way latency in seconds, drawn anew for every message; never negative."""
+    """Base class of extra one-way latency in seconds, drawn anew for every message; never negative."""
 
     uniforms: ClassVar[int] = 1  # draws that a sample takes
 
     def sample(self, first: float, second: float) -> float:
-        """Turn independent uniforms in [0, 1) into seconds >= 0; `second` counts only where `uniforms` is 2."""
+        """Turn independent uniforms in [0, 1) into seconds >= 0; `second` is used only where `uniforms` is 2."""
         raise NotImplementedError
 
     def draw(self, key: int) -> float:
-        """Give the jitter in seconds of the message that has this key."""
+        """The jitter in seconds of the message with this key."""
         return self.sample(uniform(key, 0), uniform(key, 1) if self.uniforms > 1 else 0.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Constant(Jitter):
-    """The same `value` (seconds) for every message."""
+    """Jitter of the same `value` (seconds) for every message."""
 
     value: float
 
@@ -40,7 +40,7 @@ class Constant(Jitter):
 
 @dataclass(frozen=True, slots=True)
 class Uniform(Jitter):
-    """Anything from `low` to `high` seconds, equally likely."""
+    """Jitter that is equally likely between `low` and `high` seconds."""
 
     low: float
     high: float
@@ -51,7 +51,7 @@ class Uniform(Jitter):
 
 @dataclass(frozen=True, slots=True)
 class Normal(Jitter):
-    """A normal variable of mean `centre` and standard deviation `deviation` (seconds), cut off at zero."""
+    """Jitter with a normal distribution of mean `centre` and standard deviation `deviation` (s), cut off at zero."""
 
     uniforms: ClassVar[int] = 2
     centre: float
@@ -65,7 +65,7 @@ class Normal(Jitter):
 
 @dataclass(frozen=True, slots=True)
 class Exponential(Jitter):
-    """Exponential with mean `scale` seconds: the waiting time in a memoryless queue."""
+    """Exponential jitter with mean `scale` seconds: the waiting time in a memoryless queue."""
 
     scale: float
 
@@ -75,7 +75,7 @@ class Exponential(Jitter):
 
 @dataclass(frozen=True, slots=True)
 class Pareto(Jitter):
-    """Pareto with its origin at zero (Lomax): P(jitter > x) = (1 + x / scale) ** -shape, a heavy tail.
+    """Pareto jitter from zero on (Lomax): P(jitter > x) = (1 + x / scale) ** -shape, a heavy tail.
 
     The mean is scale / (shape - 1) seconds for shape > 1 and infinite otherwise.
     """
@@ -89,7 +89,7 @@ class Pareto(Jitter):
 
 @dataclass(frozen=True, slots=True)
 class Empirical(Jitter):
-    """Measured values: `table` (seconds, rising) is read as equally spaced quantiles, linear in between."""
+    """Jitter from measured values: `table` (s, rising) holds equally spaced quantiles, linear in between."""
 
     table: tuple[float, ...]
 

@@ -30,7 +30,7 @@ _PACKETS = 4  # the first position for the packets after the first
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """Loss of packets of `mtu` bytes.
+    """Loss of packets of `mtu` bytes and its repair.
 
     Attributes
     ----------
@@ -48,7 +48,7 @@ class Loss:
     mtu: int = 1460
 
     def delay(self, stream: int, sequence: int, size: int) -> float:
-        """Seconds that repairs add to message number `sequence` of `size` bytes on a stream."""
+        """Seconds that repairs add to message number `sequence`, of `size` bytes, on a stream."""
         if self.rate == 0:
             return 0.0
         packets = max(1, -(-size // self.mtu))
@@ -80,7 +80,7 @@ class Loss:
         return uniform(key, _FATE) < self.rate
 
     def _repair(self, key: int, position: int) -> tuple[float, int]:
-        """Add up the timeouts until a retransmission arrives; also give the next unused position."""
+        """Sum of the timeouts until a retransmission arrives, and the next unused position."""
         timeout = self.rto
         total = 0.0
         for _ in range(_MOST_TRIES):

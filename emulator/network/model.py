@@ -1,4 +1,4 @@
-"""The network as the emulator uses it: hosts, the links that they share, and the path from each host to each other.
+"""The network that the emulator uses: hosts, the links that they share, and the path between every two hosts.
 
 Data only: no MPI, no parsing, no imports beyond the standard library, because every rank loads this module. Times
 are in seconds, sizes in bytes, and every beta is in seconds per byte.
@@ -19,7 +19,7 @@ from emulator.network.topology import Flat, Topology
 
 @dataclass(frozen=True, slots=True)
 class Nic:
-    """A host's network card, shared by all ranks on the host; sending and receiving don't disturb each other.
+    """A host's network card, shared by all ranks on the host; sending and receiving are independent (full duplex).
 
     Attributes
     ----------
@@ -36,7 +36,7 @@ class Nic:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A resource that several paths share, in one direction; all their messages queue at it."""
+    """A resource that several paths share, in one direction; all of their messages queue at it."""
 
     name: str
     beta: float
@@ -91,8 +91,8 @@ class Host:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """A network file's content in numbers, before the number of hosts is known.
+class NetworkSpec:
+    """The content of a network file in numbers, before the number of hosts is known.
 
     Attributes
     ----------
@@ -136,131 +136,131 @@ class Plan:
 
 
 class Network:
-    """A plan laid out on a number of hosts.
+    """A spec laid out on some number of hosts.
 
     Attributes
     ----------
-    name, description : from the plan
+    name, description : from the spec
     hosts : the machines
     links : the links that hosts share; `Path.links` points into it
-    plan : what this network was laid out from
+    spec : what this network was laid out from
     joined : the hosts of ranks that have been started later, numbered from `ranks` on
     """
 
-    def __init__(self, plan: Plan, ranks: int = 2) -> None:
-        self.plan = plan
-        self.name = plan.name
-        self.description = plan.description
+    def __init__(self, spec: NetworkSpec, ranks: int = 2) -> None:
+        self.spec = spec
+        self.name = spec.name
+        self.description = spec.description
         self.ranks = ranks
-        self.hosts: tuple[Host, ...] = _hosts(plan, ranks)
+        self.hosts: tuple[Host, ...] = _hosts(spec, ranks)
         names = [host.name for host in self.hosts]
-        cards = [max(host.nic.egress_beta, plan.beta) for host in self.hosts]
-        self._fabric = plan.topology.lay_out(names, [host.group for host in self.hosts], cards)
+        cards = [max(host.nic.egress_beta, spec.beta) for host in self.hosts]
+        self._fabric = spec.topology.lay_out(names, [host.group for host in self.hosts], cards)
         self.links: tuple[Link, ...] = tuple(Link(name, beta) for name, beta in self._fabric.links)
         self._paths: dict[tuple[int, int], Path] = {}
         self.joined: list[int] = []
 
-    def __getstate__(self) -> tuple[Plan, int]:
-        # A network travels to other ranks as its plan: small, and cheap to lay out again.
-        return self.plan, self.ranks
+    def __getstate__(self) -> tuple[NetworkSpec, int]:
+        # A network travels to other ranks as its spec: small, and cheap to lay out again.
+        return self.spec, self.ranks
 
-    def __setstate__(self, state: tuple[Plan, int]) -> None:
+    def __setstate__(self, state: tuple[NetworkSpec, int]) -> None:
         Network.__init__(self, *state)
 
     def __repr__(self) -> str:
         return f"<Network {self.name}: {len(self.hosts)} hosts, {len(self.links)} shared links>"
 
     def sized(self, ranks: int) -> Network:
-        """Lay the same plan out for `ranks` ranks; listed hosts stay as many as they are."""
-        return Network(self.plan, ranks)
+        """Lay the same spec out for `ranks` ranks; a list of hosts keeps its length."""
+        return Network(self.spec, ranks)
 
     def host_of(self, rank: int) -> int:
-        """Give the index of the host that a rank runs on."""
+        """The index of the host on which a rank runs."""
         if rank >= self.ranks and self.joined:
             return self.joined[rank - self.ranks]
-        count, per_host = len(self.hosts), self.plan.ranks_per_host
-        if self.plan.placement == "cyclic":
+        count, per_host = len(self.hosts), self.spec.ranks_per_host
+        if self.spec.placement == "cyclic":
             return rank % count
         if per_host:
             return rank // per_host % count
         return (rank * count // self.ranks if self.ranks > count else rank) % count
 
     def group_of(self, rank: int) -> str | None:
-        """Give the rack or region that a rank's host stands in; None where the topology has none."""
+        """The rack or region of a rank's host; None where the topology has none."""
         return self._fabric.groups[self.host_of(rank)]
 
     def path(self, source: int, destination: int) -> Path:
-        """Give the path from one host to another (indices into `hosts`); a host reaches itself over its loopback."""
+        """The path from one host to another (indices into `hosts`); a host reaches itself over its loopback."""
         found = self._paths.get((source, destination))
         if found is None:
             found = self._paths[source, destination] = self._lay_path(source, destination)
         return found
 
     def between(self, source: int, destination: int) -> Path:
-        """Give the path from one rank to another."""
+        """The path from one rank to another."""
         return self.path(self.host_of(source), self.host_of(destination))
 
     def _lay_path(self, source: int, destination: int) -> Path:
         if source == destination:
             return self.hosts[source].loopback
-        plan = self.plan
+        spec = self.spec
         sender, receiver = self.hosts[source].nic, self.hosts[destination].nic
         route = self._fabric.route(source, destination)
-        beta = max([plan.beta, sender.egress_beta, receiver.ingress_beta, *(self.links[i].beta for i in route.links)])
+        beta = max([spec.beta, sender.egress_beta, receiver.ingress_beta, *(self.links[i].beta for i in route.links)])
         shared = bool(route.links)
         return Path(
-            alpha=plan.alpha + sender.latency + route.alpha + receiver.latency,
+            alpha=spec.alpha + sender.latency + route.alpha + receiver.latency,
             beta=beta,
             links=route.links,
-            jitter=plan.jitter if shared or plan.jitter_everywhere else None,
-            loss=plan.loss if shared or plan.loss_everywhere else None,
+            jitter=spec.jitter if shared or spec.jitter_everywhere else None,
+            loss=spec.loss if shared or spec.loss_everywhere else None,
         )
 
     def smallest_latency(self) -> float:
-        """Give the least one-way latency in seconds between two ranks on different hosts; 0.0 on a single host."""
+        """The least one-way latency (s) between ranks on different hosts; 0.0 on a single host."""
         return min((path.alpha for path in self.paths_between(range(self.ranks))), default=0.0)
 
     def slowest_path(self, ranks: Iterable[int]) -> tuple[float, float]:
-        """Give the longest latency in seconds and the most seconds per byte among the paths between some ranks."""
+        """The longest latency (s) and the largest beta (s/B) among the paths between some ranks."""
         ranks = list(ranks)
         paths = self.paths_between(ranks) or [self.hosts[self.host_of(ranks[0])].loopback]
         return max(path.alpha for path in paths), max(path.beta for path in paths)
 
     def paths_between(self, ranks: Iterable[int]) -> list[Path]:
-        """List every kind of path between the hosts of some ranks, not every pair where many are alike."""
+        """List the different kinds of paths between the hosts of some ranks, not every pair where many are alike."""
         used = sorted({self.host_of(rank) for rank in ranks})
-        if self.plan.topology.by_group:
+        if self.spec.topology.by_group:
             alike: dict[tuple[Nic, str | None], list[int]] = {}
             for host in used:
                 alike.setdefault((self.hosts[host].nic, self._fabric.groups[host]), []).append(host)
             used = sorted(host for hosts in alike.values() for host in hosts[:2])
         cards = {self.hosts[host].nic for host in used}
-        starts = self.plan.topology.starts(used) if len(cards) == 1 else used
+        starts = self.spec.topology.starts(used) if len(cards) == 1 else used
         return [self.path(a, b) for a in starts for b in used if a != b]
 
     def describe(self) -> dict[str, Any]:
         """The configuration in the form of the result file."""
         paths = self.paths_between(range(self.ranks)) or [self.hosts[0].loopback]
-        plan = self.plan
+        spec = self.spec
         ranks: list[list[int]] = [[] for _ in self.hosts]
         for rank in range(self.ranks):
             ranks[self.host_of(rank)].append(rank)
         return {
             "name": self.name,
             "description": self.description,
-            "topology": plan.topology.kind,
-            "placement": plan.placement,
-            "sharing": plan.sharing,
-            "segments": [asdict(segment) for segment in plan.segments],
-            "slow_start": None if plan.slow_start is None else asdict(plan.slow_start),
-            "protocol": None if plan.protocol is None else asdict(plan.protocol),
+            "topology": spec.topology.kind,
+            "placement": spec.placement,
+            "sharing": spec.sharing,
+            "segments": [asdict(segment) for segment in spec.segments],
+            "slow_start": None if spec.slow_start is None else asdict(spec.slow_start),
+            "protocol": None if spec.protocol is None else asdict(spec.protocol),
             "alpha": _span([path.alpha for path in paths]),
             "beta": _span([path.beta for path in paths]),
             "hosts": [self._describe_host(index, ranks[index]) for index in range(len(self.hosts))],
             "links": [{"name": link.name, "beta": link.beta} for link in self.links],
-            "jitter": _describe_variation(plan.jitter, plan.jitter_everywhere),
-            "loss": _describe_variation(plan.loss, plan.loss_everywhere),
-            "source": plan.source,
+            "jitter": _describe_variation(spec.jitter, spec.jitter_everywhere),
+            "loss": _describe_variation(spec.loss, spec.loss_everywhere),
+            "source": spec.source,
         }
 
     def _describe_host(self, index: int, ranks: list[int]) -> dict[str, Any]:
@@ -286,13 +286,13 @@ def _span(values: Sequence[float]) -> dict[str, float]:
     return {"min": min(values), "max": max(values)}
 
 
-def _hosts(plan: Plan, ranks: int) -> tuple[Host, ...]:
-    """Make the hosts of a plan: the listed ones, or as many copies of its pattern as the ranks need."""
-    if plan.listed:
-        return plan.hosts
-    needed = max(1, -(-ranks // max(1, plan.ranks_per_host)))
+def _hosts(spec: NetworkSpec, ranks: int) -> tuple[Host, ...]:
+    """Make the hosts of a spec: the listed ones, or as many copies of its pattern as the ranks need."""
+    if spec.listed:
+        return spec.hosts
+    needed = max(1, -(-ranks // max(1, spec.ranks_per_host)))
     made = []
     for index in range(needed):
-        pattern = plan.hosts[index % len(plan.hosts)]
+        pattern = spec.hosts[index % len(spec.hosts)]
         made.append(replace(pattern, name=f"{pattern.name}{index}"))
     return tuple(made)

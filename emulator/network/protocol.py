@@ -1,4 +1,4 @@
-"""What makes a message slower than alpha + n beta: the MPI library's protocol, its size, or its connection's past.
+"""The MPI library's protocol for a message: eager or rendezvous, and its overheads.
 
 Sources: Jacobson, "Congestion avoidance and control" (SIGCOMM 1988), for slow start; RFC 6928 for the initial window of
 10 segments; RFC 2861 for its return after a pause; Kurose and Ross, "Computer Networking", for the stalls as a sum; the
@@ -32,13 +32,13 @@ class Protocol:
     receive_byte: float = 0.0
 
     def rendezvous(self, size: int) -> bool:
-        """Tell whether a message of so many bytes waits for its receive."""
+        """Whether a message of so many bytes waits for its receive."""
         return self.eager_limit is not None and size > self.eager_limit
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """The terms of messages above a size.
+    """The terms of messages above a size, in place of the link's.
 
     Attributes
     ----------

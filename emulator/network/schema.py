@@ -7,7 +7,7 @@ documentation: `docs/networks.md` lists them.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -19,7 +19,7 @@ from emulator.units import parse_time
 
 
 class SegmentSection(Section):
-    """Terms of messages above a size, in the place of the link's."""
+    """Terms of messages above a size, in place of the link's."""
 
     above: Bytes = Field(description="bytes; messages that are longer have these terms")
     latency: Seconds = Field(description="one way, in the place of link.latency")
@@ -27,7 +27,7 @@ class SegmentSection(Section):
 
 
 class LinkSection(Section):
-    """The way between each two hosts."""
+    """The link between any two hosts."""
 
     latency: Seconds = Field(default=0.0, description="one way, between each two hosts")
     bandwidth: Beta | None = Field(default=None, description="most that one message stream gets")
@@ -47,7 +47,7 @@ class NicSection(Section):
 
 
 class LoopbackSection(Section):
-    """Between two ranks on one host."""
+    """The path between two ranks on one host."""
 
     latency: Seconds = Field(default=5e-7, description="one way")
     bandwidth: Beta = Field(default=1e-10, description="one way")
@@ -69,7 +69,7 @@ class HostsSection(Section):
 
 
 class HostSection(NicSection):
-    """One host, or `count` equal ones; what is left out is as in [nic] and [hosts]."""
+    """One host, or `count` equal ones; defaults come from [nic] and [hosts]."""
 
     name: str | None = Field(default=None, description="what reports call it")
     count: Count = Field(default=1, description="that many equal hosts")
@@ -79,7 +79,7 @@ class HostSection(NicSection):
 
 
 class Variation(Section):
-    """What differs from message to message, and where."""
+    """What varies from message to message, and where."""
 
     on: Literal["every path", "shared links"] = Field(
         default="every path", description='"every path" between hosts, or only across "shared links"'
@@ -90,24 +90,23 @@ class Distribution(Variation):
     """A distribution of the latency that is added to a message."""
 
     distribution: str
+    makes: ClassVar[type[Any]]  # of a distribution's own fields, in their order
 
     def jitter(self, folder: Path | None) -> jitters.Jitter:
-        """The jitter that is meant; a file that it names is looked for in `folder`."""
-        raise NotImplementedError
+        """The jitter of this section; a file that it names is looked for in `folder`."""
+        return self.makes(*self.model_dump(exclude={"on", "distribution"}).values())
 
 
 class ConstantSection(Distribution):
-    """The same for every message."""
+    """The same jitter for every message."""
 
+    makes = jitters.Constant
     distribution: Literal["constant"]
     value: Seconds = Field(description="added to every message")
 
-    def jitter(self, folder: Path | None) -> jitters.Jitter:
-        return jitters.Constant(self.value)
-
 
 class UniformSection(Distribution):
-    """Equally likely between two ends."""
+    """Jitter that is equally likely between two ends."""
 
     distribution: Literal["uniform"]
     low: Seconds = Field(default=0.0, description="least")
@@ -120,39 +119,33 @@ class UniformSection(Distribution):
 
 
 class NormalSection(Distribution):
-    """Normal, cut off at zero."""
+    """Normal jitter, cut off at zero."""
 
+    makes = jitters.Normal
     distribution: Literal["normal"]
     mean: Seconds = Field(default=0.0, description="before it is cut off at zero")
     deviation: Seconds = Field(description="standard deviation, before it is cut off at zero")
 
-    def jitter(self, folder: Path | None) -> jitters.Jitter:
-        return jitters.Normal(self.mean, self.deviation)
-
 
 class ExponentialSection(Distribution):
-    """Exponential."""
+    """Exponential jitter."""
 
+    makes = jitters.Exponential
     distribution: Literal["exponential"]
     mean: Seconds = Field(description="mean")
 
-    def jitter(self, folder: Path | None) -> jitters.Jitter:
-        return jitters.Exponential(self.mean)
-
 
 class ParetoSection(Distribution):
-    """Pareto with its origin at zero: a heavy tail."""
+    """Pareto jitter from zero on: a heavy tail."""
 
+    makes = jitters.Pareto
     distribution: Literal["pareto"]
     scale: Seconds = Field(description="the mean is scale / (shape - 1)")
     shape: Factor = Field(default=3.0, description="smaller is heavier; no mean at 1 or below")
 
-    def jitter(self, folder: Path | None) -> jitters.Jitter:
-        return jitters.Pareto(self.scale, self.shape)
-
 
 class EmpiricalSection(Distribution):
-    """Measured values, drawn with interpolation."""
+    """Jitter from measured values, drawn with interpolation."""
 
     distribution: Literal["empirical"]
     values: tuple[Seconds, ...] = Field(default=(), description="measured values, in any order")
@@ -191,7 +184,7 @@ class LossSection(Variation):
 
 
 class ProtocolSection(Section):
-    """What the MPI library does with a message between hosts."""
+    """The MPI library's protocol for messages between hosts."""
 
     preset: Literal["openmpi-tcp", "openmpi-sm", "infiniband"] | None = Field(
         default=None, description="what the other fields are by default"

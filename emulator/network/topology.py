@@ -7,6 +7,7 @@ card (`emulator.network.model.Nic`) and does not appear here.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -36,7 +37,7 @@ class Fabric:
 
 
 class Topology:
-    """How hosts are wired.
+    """How hosts are wired; base class.
 
     Attributes
     ----------
@@ -56,7 +57,7 @@ class Topology:
         raise NotImplementedError
 
     def starts(self, hosts: Sequence[int]) -> Sequence[int]:
-        """Give those of some hosts, in order, from which a path of every kind leads to the others if cards are alike.
+        """Those hosts, in order, whose paths to the others include every kind if cards are alike.
 
         From one host alone where they are all alike in the topology: a path for each pair would cost p squared.
         """
@@ -75,7 +76,7 @@ class Flat(Topology):
 
 @dataclass(frozen=True, slots=True)
 class LatencyOnly(Topology):
-    """The latencies of another topology, over links whose bandwidth has no limit."""
+    """A topology with the latencies of another one, over links of unlimited bandwidth."""
 
     of: Topology
     kind: ClassVar[str] = "latency-only"
@@ -265,29 +266,25 @@ class Regions(Topology):
         count, hosts = len(self.names), len(names)
         blocks = [index * count // hosts if hosts > count else index for index in range(hosts)]
         regions = [self.names.index(group) if group else block for group, block in zip(groups, blocks, strict=True)]
-        links: list[tuple[str, float]] = []
-        pipe: dict[tuple[int, int], tuple[int, ...]] = {}
-        for a in range(count):
-            for b in range(count):
-                if a != b and self.beta[a][b]:
-                    pipe[a, b] = (len(links),)
-                    links.append((f"{self.names[a]} > {self.names[b]}", self.beta[a][b]))
+        pipes = [(a, b) for a, b in itertools.permutations(range(count), 2) if self.beta[a][b]]
+        links = [(f"{self.names[a]} > {self.names[b]}", self.beta[a][b]) for a, b in pipes]
+        link_of = {pipe: (number,) for number, pipe in enumerate(pipes)}
 
         def route(source: int, destination: int) -> Route:
             a, b = regions[source], regions[destination]
-            return Route(self.latency[a][b], pipe.get((a, b), ()))
+            return Route(self.latency[a][b], link_of.get((a, b), ()))
 
         return Fabric(links, route, [self.names[region] for region in regions])
 
 
 def _squarest(count: int) -> tuple[int, int]:
-    """Factor a count into the two factors that are closest to each other."""
+    """Factor a count into its two most nearly equal factors."""
     side = next(d for d in range(math.isqrt(count), 0, -1) if count % d == 0)
     return count // side, side
 
 
 def _coordinates(place: int, shape: Sequence[int]) -> list[int]:
-    """Give the coordinates of a place; the last dimension runs fastest."""
+    """The coordinates of a position; the last dimension varies fastest."""
     found = []
     for size in reversed(shape):
         place, rest = divmod(place, size)
@@ -296,7 +293,7 @@ def _coordinates(place: int, shape: Sequence[int]) -> list[int]:
 
 
 def _place(coordinates: Sequence[int], shape: Sequence[int]) -> int:
-    """Give the place at coordinates: the inverse of `_coordinates`."""
+    """The position with given coordinates: the inverse of `_coordinates`."""
     place = 0
     for coordinate, size in zip(coordinates, shape, strict=True):
         place = place * size + coordinate

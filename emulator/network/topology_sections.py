@@ -1,4 +1,4 @@
-"""The section [topology] of a network file: the fields of each kind of topology, and the topology that they mean."""
+"""The section [topology] of a network file: the fields of each kind of topology, and the topology that they define."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class WiringSection(Section):
     explicit: ClassVar[bool] = False
 
     def topology(self, card: Callable[[], float]) -> Topology:
-        """The topology that is meant; `card` gives the seconds per byte of links of which nothing is said."""
+        """The topology of this section; `card` is the default seconds per byte of its links."""
         raise NotImplementedError
 
 
@@ -129,7 +129,7 @@ class EdgeSection(Section):
 
 
 class LinksSection(WiringSection):
-    """Explicit links; the way of least latency is taken."""
+    """Explicit links; routes have the least latency."""
 
     kind: Literal["links"] = Field(description="an explicit list of links")
     links: Annotated[tuple[EdgeSection, ...], Field(min_length=1)] = Field(description="the links")

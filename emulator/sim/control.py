@@ -1,4 +1,4 @@
-"""The control plane of a simulation: what ranks do together at no simulated time.
+"""The control plane of a simulation: collective calls that take no simulated time.
 
 A collective call: each rank hands in a value and waits for the others, the last one combines the values, and all go on
 at their own times. Communicators are split and duplicated so, and a harness aligns and gathers so beside the network.
@@ -7,7 +7,7 @@ at their own times. Communicators are split and duplicated so, and a harness ali
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,42 +15,41 @@ from mpi4py import MPI
 
 from emulator.carrier import Carrier
 from emulator.comm.members import Members
-from emulator.core.operations import Operation
 from emulator.errors import UsageError
 from emulator.sim.engine import SimulatedEngine
 from emulator.sim.groups import SimulatedGroup
+from emulator.sim.joint import JointCall, JointRequest
 from emulator.sim.ulfm.fault_tolerance import FaultTolerance
 
 Combine = Callable[[list[Any]], Any]
 
 
 class Aborted(SystemExit):
-    """A rank has called Abort, which ends all ranks."""
+    """Raised when a rank has called Abort, which ends all ranks."""
 
 
 _SELF = MPI.COMM_SELF  # a program on simulated ranks has another one
 
 
-class ControlCollective(Operation):
-    """A collective call of the control plane; complete when every rank has entered it.
+class ControlCollective(JointCall):
+    """A collective call of the control plane, complete when every rank has entered it.
+
+    It ends with an error if a rank is dead that has not entered, or the communicator was revoked.
 
     Attributes
     ----------
     entered : place and engine of each rank that has
-    error : the MPI error that it ends with because a rank is dead that has not entered, or it was revoked; 0 for none
     """
+
+    purpose = "in a collective call that makes a communicator or belongs to the control plane"
 
     def __init__(self, shared: Shared, size: int) -> None:
         self._shared = shared
         self.values: list[Any] = [None] * size
         self.entered: list[tuple[int, SimulatedEngine]] = []
-        self.result: Any = None
-        self.error = 0
-        self.complete = False
 
     @property
     def missing(self) -> list[int]:
-        """Ranks of the engine that have not entered."""
         here = {engine.rank for _, engine in self.entered}
         return [rank for rank in self._shared.ranks if rank not in here]
 
@@ -65,29 +64,8 @@ class ControlCollective(Operation):
         return self.error != 0
 
 
-class _Barrier:
-    """The request of a barrier that a rank does not wait in; a test that finds it open lets simulated time pass."""
-
-    def __init__(self, engine: SimulatedEngine, call: ControlCollective) -> None:
-        self._engine, self._call = engine, call
-
-    def Test(self) -> bool:
-        if not self._call.poll():
-            self._engine.idle(self)
-        return self._end() if self._call.poll() else False
-
-    def Wait(self) -> bool:
-        self._engine.wait(self._call)
-        return self._end()
-
-    def _end(self) -> bool:
-        if self._call.error:
-            raise MPI.Exception(self._call.error)
-        return True
-
-
 class Shared:
-    """What all ranks of a communicator know: its members, and the collective calls that are under way.
+    """What all ranks of a communicator share: its members and the collective calls in progress.
 
     Attributes
     ----------
@@ -104,7 +82,7 @@ class Shared:
 
 
 class Control(FaultTolerance):
-    """One rank's control plane of a communicator; it stands where an emulated communicator has one of MPI's own."""
+    """One rank's control plane of a communicator, in place of the MPI communicator of an emulated one."""
 
     def __init__(self, shared: Shared, rank: int, engine: SimulatedEngine) -> None:
         self.shared, self.rank, self.engine = shared, rank, engine
@@ -121,7 +99,7 @@ class Control(FaultTolerance):
         raise UsageError(f"{name} is not simulated: run the program with real ranks (mpirun) for it")
 
     def _meet(self, value: Any, combine: Combine, size: int | None = None, key: Any = None) -> Any:
-        """Leave a value, wait for all others, and give what the last one made of the values."""
+        """Enter a value, wait for all others, and return what the last rank computed from all values."""
         call = self._join(value, combine, size, key)
         if not call.complete:
             self.engine.wait(call)
@@ -130,7 +108,7 @@ class Control(FaultTolerance):
         return call.result
 
     def _join(self, value: Any, combine: Combine, size: int | None = None, key: Any = None) -> ControlCollective:
-        """Leave a value; the last one to do so combines the values and lets the others go on."""
+        """Enter a value; the last rank to do so combines the values and lets the others continue."""
         shared, engine = self.shared, self.engine
         if key is None:
             key = self._met
@@ -159,7 +137,7 @@ class Control(FaultTolerance):
     barrier = Barrier
 
     def Ibarrier(self) -> Any:
-        return _Barrier(self.engine, self._join(None, _nothing))
+        return JointRequest(self.engine, self._join(None, _nothing))
 
     def allgather(self, sendobj: Any) -> list[Any]:
         return list(self._meet(sendobj, _as_they_are))
@@ -169,7 +147,7 @@ class Control(FaultTolerance):
         return list(found) if self.rank == root else None
 
     def bcast(self, obj: Any, root: int = 0) -> Any:
-        """Give every rank a copy of the root's object, as a message would."""
+        """Return a copy of the root's object on every rank, as a message would."""
         data = MPI.pickle.dumps(obj) if self.rank == root else None
         found = self._meet(data, lambda values: values[root])
         return obj if self.rank == root else MPI.pickle.loads(found)
@@ -227,17 +205,12 @@ class Control(FaultTolerance):
         return self._child(self._meet((color, key), self._divide))
 
     def _divide(self, asked: list[tuple[int, int]]) -> dict[int, Shared]:
-        """Make what the ranks of each color share; by color."""
+        """Make the shared state of each color's communicator."""
         colors: dict[int, list[tuple[int, int]]] = {}
         for rank, (color, key) in enumerate(asked):
             if color != MPI.UNDEFINED:
                 colors.setdefault(color, []).append((key, rank))
-        made: dict[int, Shared] = {}
-        for rows in colors.values():
-            ranks = [self.shared.ranks[rank] for _, rank in sorted(rows)]
-            shared = Shared(ranks)
-            made.update(dict.fromkeys(ranks, shared))
-        return made
+        return _shared_by([self.shared.ranks[rank] for _, rank in sorted(rows)] for rows in colors.values())
 
     def _child(self, made: dict[int, Shared]) -> Any:
         shared = made.get(self.engine.rank)
@@ -249,7 +222,7 @@ class Control(FaultTolerance):
         return self.Split(self.engine.host if split_type != MPI.UNDEFINED else MPI.UNDEFINED, key)
 
     def Create(self, group: SimulatedGroup) -> Any:
-        return self._child(self._meet(tuple(group.ranks), _divide_by_group))
+        return self._child(self._meet(tuple(group.ranks), lambda asked: _shared_by(dict.fromkeys(asked))))
 
     def Create_group(self, group: SimulatedGroup, tag: int = 0) -> Any:
         ranks = tuple(group.ranks)
@@ -277,7 +250,7 @@ class Control(FaultTolerance):
         raise Aborted(errorcode)
 
     def Call_errhandler(self, code: int) -> None:
-        """Do what the error handler says; without one of its own a communicator raises exceptions."""
+        """Call the error handler; without one of its own a communicator raises exceptions."""
         if self._local is not None:
             self._local.Call_errhandler(code)
 
@@ -287,14 +260,14 @@ class Control(FaultTolerance):
 
     @property
     def alone(self) -> MPI.Intracomm:
-        """A communicator of MPI's that this rank has for itself."""
+        """A communicator of MPI over this process only, for this rank."""
         if self._local is None:
             self._local = _SELF.Dup()
         return self._local
 
 
 def _kept_locally(name: str) -> Any:
-    """Make the method that is carried out on a communicator of MPI's that this rank has for itself."""
+    """Make a method that runs on a communicator of MPI over this process only."""
 
     def method(self: Control, *arguments: Any, **named: Any) -> Any:
         return getattr(self.alone, name)(*arguments, **named)
@@ -316,16 +289,16 @@ def _as_they_are(values: list[Any]) -> list[Any]:
     return values
 
 
-def _divide_by_group(asked: list[tuple[int, ...]]) -> dict[int, Shared]:
+def _shared_by(groups: Iterable[Sequence[int]]) -> dict[int, Shared]:
+    """Make what the ranks of each group share, for each of them; of a rank in several groups the last one's."""
     made: dict[int, Shared] = {}
-    for ranks in dict.fromkeys(asked):
-        shared = Shared(ranks)
-        made.update(dict.fromkeys(ranks, shared))
+    for ranks in groups:
+        made |= dict.fromkeys(ranks, Shared(ranks))
     return made
 
 
 class ControlCarrier(Carrier):
-    """The carrier of a control plane: simulated time, waiting as the engine does it."""
+    """The carrier of a control plane: simulated time, and waiting in the rank's engine."""
 
     timed = True
 

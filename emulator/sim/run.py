@@ -34,7 +34,7 @@ _COLLECTED_EVERY = 100_000
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a simulation gave.
+    """The result of a simulation.
 
     Attributes
     ----------
@@ -71,10 +71,7 @@ def run(
     ----------
     program : called on each rank with the communicator of all ranks
     ranks : how many
-    network : a `Network`, a preset's name or a network file
-    seed : of jitter and loss
-    compute : "measured" charges each rank its own CPU time between calls, "none" nothing
-    collectives : a module with the algorithms of the collectives; None: what the entry point group names
+    network, seed, compute, collectives : as of `emulator.wire.emulate.emulate`
     failures : lets ranks die and stop; None: no rank does
 
     Raises
@@ -133,7 +130,7 @@ def run(
 
 
 def check_memory(ranks: int, each: int = RANK_BYTES) -> None:
-    """Refuse a simulation whose ranks, of so many bytes each, need more memory than is free."""
+    """Refuse a simulation whose ranks need more memory than is free, at `each` bytes a rank."""
     import psutil
 
     needed, free = ranks * each, psutil.virtual_memory().available
@@ -157,11 +154,11 @@ class _Making:
         self.failures = failures or Failures()
         self._loop, self._network, self._seed, self._measured = loop, network, seed, measured
         self._queues = [private_queue(remembers=True) for _ in network.links]
-        crowded = network.ranks > len(network.hosts) or network.plan.protocol is not None
+        crowded = network.ranks > len(network.hosts) or network.spec.protocol is not None
         self._cards = [(private_queue(crowded), private_queue(crowded)) for _ in network.hosts]
         self._receiving: dict[int, SimulatedPort] = {}
         self.engines: list[SimulatedEngine] = []
-        self._flows = Flows(network) if network.plan.sharing == "packet" else None
+        self._flows = Flows(network) if network.spec.sharing == "packet" else None
         if self._flows is not None:
             self._flows.forgotten = self._look_again
 
@@ -181,19 +178,19 @@ class _Making:
         return engine
 
     def _look_again(self, flights: Iterable[Any]) -> None:
-        """Let ranks that wait for the ends of messages ask again: these may be earlier now as well as later."""
+        """Make ranks that wait for the ends of messages ask again, because these ends may have changed."""
         for one in flights:
             self._loop.wake(self.engines[one.destination], self._loop.now)
 
 
 def _same(queue: Queue) -> Queue:
-    """Give a rank a queue of its own on the same cells, which counts the inversions that this rank causes."""
+    """A rank's own queue on shared cells, which counts the inversions that this rank causes."""
     return type(queue)(queue.cells, queue.cell, None, queue.remembers)
 
 
 @contextmanager
 def _interrupted_by_signals(loop: Loop) -> Iterator[None]:
-    """Let a signal that would raise KeyboardInterrupt wherever the program is end all ranks."""
+    """Make a signal that would raise KeyboardInterrupt anywhere in the program end all ranks."""
     raising = [one for one in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(one) is signal.default_int_handler]
     raising = raising if threading.current_thread() is threading.main_thread() else []
     for one in raising:
@@ -207,7 +204,7 @@ def _interrupted_by_signals(loop: Loop) -> Iterator[None]:
 
 @contextmanager
 def _rare_garbage_collection(loop: Loop) -> Iterator[None]:
-    """Look for cycles rarely: each look goes through every rank's objects, so it is charged to no rank's clock."""
+    """Collect garbage rarely: each collection visits all ranks' objects, so that no rank's clock is charged."""
     before = gc.get_threshold()
     began = 0.0
 

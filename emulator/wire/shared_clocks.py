@@ -1,4 +1,4 @@
-"""The clocks that several ranks share, in one memory mapping per machine: network cards, shared links, the pace.
+"""The clocks that ranks share, in one memory mapping per machine: network cards, shared links, the pace.
 
 A card that serves one rank, and nothing else, is touched without a lock. Everything that two ranks may touch is
 under a record lock (fcntl), which the kernel releases when its holder is killed: a rank that dies inside blocks no
@@ -78,7 +78,7 @@ class SharedClocks:
         ranks = Counter(placed)
         self.shared = [ranks[host] > 1 for host in range(self.hosts)]
         self._links = len(network.links)
-        self._asked = network.plan.protocol is not None  # receivers let messages go out of their senders' cards
+        self._asked = network.spec.protocol is not None  # receivers let messages go out of their senders' cards
         clocks = 8 * (PACING + CELLS * (2 * self.hosts + self._links))
         length = clocks + LINE - clocks % LINE + LINE * size
         machine: MPI.Intracomm = control.Split_type(MPI.COMM_TYPE_SHARED)  # type: ignore[assignment]
@@ -90,7 +90,7 @@ class SharedClocks:
         self._file = common_file(machine, length)
         self._map = mmap.mmap(self._file, length)
         self.flows: SharedFlows | None = None
-        if network.plan.sharing == "packet":
+        if network.spec.sharing == "packet":
             file = common_file(machine, shared_flows.LENGTH)
             self.flows = SharedFlows(network, file, RecordLock(file, 0))
         self.cells = memoryview(self._map)[:clocks].cast("d")
@@ -99,7 +99,7 @@ class SharedClocks:
         machine.Free()
 
     def cards(self, host: int) -> Cards:
-        """Make the queues that the messages of a rank on this host pass."""
+        """Make the queues that messages of a rank on this host pass."""
         begin, shared = PACING + 2 * host * CELLS, self.shared[host] or self._asked
         out, into = (
             Queue(self.cells, cell, self.lock(1 + cell) if shared else None) for cell in (begin, begin + CELLS)
@@ -110,14 +110,14 @@ class SharedClocks:
         return Cards(out, into, shared_links, self.flows, lambda other: self.cards(other).out)
 
     def is_first_to_ask(self) -> bool:
-        """Tell whether this rank is the first of its machine to ask."""
+        """Whether this rank is the first of its machine to call this."""
         with self.lock(1 + _CLAIMED):
             first = not self.pacing[_CLAIMED]
             self.pacing[_CLAIMED] = 1.0
         return first
 
     def lock(self, which: int) -> RecordLock:
-        """Give a lock by its number."""
+        """The lock of a number."""
         return RecordLock(self._file, which)
 
 
@@ -138,7 +138,7 @@ def common_file(machine: MPI.Intracomm, length: int) -> int:
 
 
 def _check_machines(machines: Sequence[int], placed: Sequence[int], network: Network) -> None:
-    """Refuse a layout in which a card or a link would have to be shared across real machines.
+    """Refuse a layout in which real machines would have to share a card or a link.
 
     `machines` names each rank's real machine, `placed` its emulated host.
     """
@@ -151,13 +151,13 @@ def _check_machines(machines: Sequence[int], placed: Sequence[int], network: Net
                 f"ranks of one emulated host must run on one real machine, host {network.hosts[host].name!r} has some "
                 f"on two: map ranks by node, or give the network as many ranks per host as a machine has"
             )
-    protocol = network.plan.protocol
+    protocol = network.spec.protocol
     if protocol is not None and protocol.eager_limit is not None:
         raise UsageError(
             f"protocol.eager_limit needs all ranks on one real machine, this job has {len(set(machines))}: simulate "
             "the ranks (--simulate P), or leave it out"
         )
-    if network.plan.sharing == "packet":
+    if network.spec.sharing == "packet":
         raise UsageError(
             f'sharing = "packet" needs all ranks on one real machine, this job has {len(set(machines))}: use simulated '
             'ranks (--simulate P), or sharing = "message"'

@@ -44,12 +44,13 @@ Wait = Callable[[MPI.Request, Callable[[], bool]], bool]
 
 
 class Agreements:
-    """Agreements one after the other, on the first of several communicators that does not hang.
+    """A sequence of agreements of all living ranks, made on the first of several communicators that does not hang.
 
     Parameters
     ----------
     comm : all processes; it is duplicated and itself left alone
-    unrest : whether an agreement may hang: `QUIET`, `RECENT` or `FRESH`. A quiet rank votes only if others ask for it.
+    death_state : what this rank knows of deaths: `QUIET`, `RECENT` or `FRESH`; unless quiet, an agreement may hang. A
+        quiet rank votes only if others ask for it.
     wake_workers : called by a rank that waits long, to wake ranks that are at work and may be needed here. The argument
         is whether they may have had one more word than this rank.
     """
@@ -57,13 +58,13 @@ class Agreements:
     def __init__(
         self,
         comm: MPI.Intracomm,
-        unrest: Callable[[], int],
+        death_state: Callable[[], int],
         wake_workers: Callable[[bool], None],
         clock: Clock = LOCAL.clock,
     ) -> None:
         self._clock = clock
         self.comms = [comm.Dup() for _ in range(AGREE_COMMS)]
-        self._unrest, self._wake_workers = unrest, wake_workers
+        self._death_state, self._wake_workers = death_state, wake_workers
         self._votes: list[MPI.Request] = []  # for the communicators after the first
         self._moved = False  # within this word
         self._count = 0
@@ -76,23 +77,23 @@ class Agreements:
         return self.comms[0]
 
     def agree(self, word: int, wait: Wait) -> tuple[int, bool]:
-        """The bitwise AND of all living ranks' words, and whether no death was news to any rank.
+        """Return the bitwise AND of all living ranks' words, and whether every rank knew all deaths before.
 
         Parameters
         ----------
         word : 31 bits
         """
-        outcome = self._word(word, wait)
+        outcome = self._agree_once(word, wait)
         while outcome is None:  # on another communicator now
-            outcome = self._align(word, wait) or self._word(word, wait)
+            outcome = self._align(word, wait) or self._agree_once(word, wait)
         self._moved = False
         value, clean = outcome
         self._outcome = value | _CLEAN if clean else value
         self._count += 1
         return outcome
 
-    def _word(self, word: int, wait: Wait) -> tuple[int, bool] | None:
-        """One try on the communicator in use; None if it was given up. Even with an error the buffer has the AND."""
+    def _agree_once(self, word: int, wait: Wait) -> tuple[int, bool] | None:
+        """Agree on the communicator in use; None if it was given up. After an MPI error the buffer holds the AND."""
         buffer = array("i", [word])
         request = self.comm.Iagree(buffer)
         try:
@@ -105,28 +106,28 @@ class Agreements:
         return buffer[0], True
 
     def _align(self, word: int, wait: Wait) -> tuple[int, bool] | None:
-        """On a new communicator, find out whether some ranks have this word's outcome already, and return it if so."""
+        """Agree on a new communicator whether some ranks have the word's outcome already, and return it if so."""
         here, before = 1 << self._count % 3, 1 << (self._count - 1) % 3
-        said = self._word(here | before, wait)
+        said = self._agree_once(here | before, wait)
         if said is None:
             return self._align(word, wait)
         if said[0] == here | before:
             return None
         ahead = said[0] == before
-        again = self._word(self._outcome if ahead else word | _CLEAN, wait)
+        again = self._agree_once(self._outcome if ahead else word | _CLEAN, wait)
         if again is None:
             return self._align(word, wait)
         return None if ahead else (again[0] & ~_CLEAN, bool(again[0] & _CLEAN))
 
     def _next_base(self) -> None:
-        """Go on with the farthest communicator that all living ranks have voted for."""
+        """Switch to the last communicator for which all living ranks have voted."""
         passed = max(number for number, vote in enumerate(self._votes, 1) if _done(vote))
         self.given_up += self._votes[:passed]
         del self.comms[:passed], self._votes[:passed]
         self._moved = True
 
     def _count_votes(self) -> Callable[[], bool]:
-        """Make the test whether all living ranks voted for another communicator; it votes itself every `STUCK_S`."""
+        """Make the test whether all living ranks have voted for another communicator; it votes every `STUCK_S`."""
         due, times = self._clock.now() + STUCK_S, 0
 
         def superseded() -> bool:
@@ -135,30 +136,30 @@ class Agreements:
                 return True
             if self._clock.now() >= due:
                 due, times = self._clock.now() + STUCK_S, times + 1
-                self._urge(times)
+                self._vote_again(times)
             return False
 
         return superseded
 
-    def _urge(self, times: int) -> None:
-        """Vote for the next communicator and make the other ranks vote; it has waited `times` times `STUCK_S`."""
-        unrest, number = self._unrest(), len(self._votes) + 1
+    def _vote_again(self, times: int) -> None:
+        """Vote for the next communicator and make the other ranks vote, after a wait of `times` times `STUCK_S`."""
+        death_state, number = self._death_state(), len(self._votes) + 1
         if number < len(self.comms):
             asks = self.comms[number - 1]
-            if unrest > QUIET or self._moved:
+            if death_state > QUIET or self._moved:
                 revoke(asks)
             if asks.Is_revoked():
                 ballot = array("i", [0])
                 self._votes.append(self.comms[number].Iagree(ballot))
                 self.given_up.append(ballot)
-        if unrest == FRESH:
+        if death_state == FRESH:
             self._wake_workers(times > 1)
-        elif (unrest == RECENT or self._moved) and times >= _LATE:
+        elif (death_state == RECENT or self._moved) and times >= _LATE:
             self._wake_workers(True)
 
 
 def revoke(comm: MPI.Comm) -> None:
-    """Wake every rank that waits for a message on `comm`, which carries no messages any more."""
+    """Wake every rank that waits for a message on `comm`, which carries no more messages."""
     try:
         comm.Revoke()
     except MPI.Exception:
@@ -166,7 +167,7 @@ def revoke(comm: MPI.Comm) -> None:
 
 
 def _done(vote: MPI.Request) -> bool:
-    """Whether all living ranks have voted."""
+    """Whether all living ranks have voted in this agreement."""
     try:
         return bool(vote.Test())
     except MPI.Exception:  # and a death was news

@@ -1,4 +1,4 @@
-"""What MPI tells of dead ranks, and the error of a recovery that cannot go on."""
+"""Look up dead ranks in MPI, and the error of a recovery that cannot go on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ OF_A_DEATH = DEATHS | {MPI.ERR_REVOKED}
 
 
 class RecoveryFailed(RuntimeError):
-    """Recovery cannot go on: the phase in which that became clear, and why."""
+    """A recovery failed; `phase` says where and `reason` why."""
 
     def __init__(self, phase: str, reason: str) -> None:
         super().__init__(f"{phase}: {reason}")

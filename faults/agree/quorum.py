@@ -1,4 +1,4 @@
-"""Which side of a network that is cut in two goes on: the one with a quorum, and no other, so that there is one result.
+"""Decide which side of a network partition goes on: the one with a quorum, so that there is one result.
 
     more than half of the ranks        goes on without the others
     half, with the lowest rank         goes on without the others
@@ -16,6 +16,6 @@ from collections.abc import Collection
 
 
 def has_quorum(reached: Collection[int], members: Collection[int]) -> bool:
-    """Whether the ranks that a rank reaches, itself included, may go on without the other members."""
+    """Whether a rank that reaches these ranks, itself included, may go on without the others."""
     here = set(reached) & set(members)
     return 2 * len(here) > len(members) or (2 * len(here) == len(members) > 0 and min(members) in here)

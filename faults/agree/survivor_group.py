@@ -1,4 +1,4 @@
-"""The processes of a job and their agreement on who lives, without building a communicator after a death.
+"""The processes of a job, which agree on who is alive without building a communicator after a death.
 
     work on comm e ──ok──► agree(ok, copies, who lives) ── ok on all survivors ──► the work is committed
          │                        │
@@ -43,7 +43,7 @@ ANY = 0b111
 
 @dataclass(frozen=True)
 class Decision:
-    """What all ranks agreed on.
+    """What all living processes have agreed on.
 
     Attributes
     ----------
@@ -61,12 +61,12 @@ class Decision:
 
 
 def quiet(comm: MPI.Comm) -> None:
-    """Errors on `comm` become exceptions instead of ending the job."""
+    """Let errors on `comm` raise exceptions instead of ending the job."""
     comm.Set_errhandler(MPI.ERRORS_RETURN)
 
 
 class SurvivorGroup:
-    """The processes of a job, the agreement among those that live, and the communicators for their work.
+    """The processes of a job, the agreement among the living ones, and the communicators for their work.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ class SurvivorGroup:
         for given in (comm, MPI.COMM_SELF, MPI.COMM_WORLD):
             quiet(given)
         self._clock = clock
-        self.agreements = Agreements(comm, self._unrest, self._wake_workers, clock)
+        self.agreements = Agreements(comm, self._death_state, self._wake_workers, clock)
         self._group = self.agree_comm.Get_group()
         self.work_comms = [comm.Dup() for _ in range(work_comms)]
         self._beside = [comm.Dup() for _ in self.work_comms] if beside else []
@@ -118,26 +118,26 @@ class SurvivorGroup:
 
     @property
     def comms(self) -> list[MPI.Intracomm]:
-        """All communicators that it has made and may use."""
+        """All communicators that the group has made and may use."""
         return [*self.agreements.comms, *self.work_comms, *self._beside]
 
     @property
     def agree_comm(self) -> MPI.Intracomm:
-        """The communicator that carries the agreements, and nothing else."""
+        """The communicator that carries only the agreements."""
         return self.agreements.comm
 
     @property
     def work_comm(self) -> MPI.Intracomm:
-        """The communicator that carries the work now, over all processes, the dead included."""
+        """The communicator that carries the work now, over all processes, dead ones included."""
         return self.work_comms[self.epoch]
 
     @property
     def comm_beside(self) -> MPI.Intracomm:
-        """The communicator beside that one."""
+        """The second communicator of the same processes, for collectives."""
         return self._beside[self.epoch]
 
     def revoke(self, epoch: int | None = None) -> None:
-        """Wake every rank that waits for a message on the communicators of that number, by default those in use."""
+        """Wake every rank that waits for a message on the communicators of epoch `epoch`, by default those in use."""
         number = self.epoch if epoch is None else epoch
         for comms in (self.work_comms, self._beside):
             if number < len(comms):
@@ -148,13 +148,13 @@ class SurvivorGroup:
         return dead_ranks(self.agree_comm, self._group)
 
     def death_is_news(self) -> bool:
-        """Whether this process knows of a death that the last decision does not."""
+        """Whether this process knows of a death that the last decision does not include."""
         return not self.failed().isdisjoint(self.alive)
 
     def agree(
         self, ok: bool, kept: int = ANY, wait: Wait | None = None, leaves: bool = False, grows: bool = False
     ) -> Decision:
-        """Agree with every living process; all return the same.
+        """Agree with every living process; all return the same decision.
 
         A round in which a death is news to a rank raises on all ranks, so all run the same number of rounds. The
         buffer keeps the agreed bitwise AND even then.
@@ -173,7 +173,7 @@ class SurvivorGroup:
         rounds, head = 0, (not grows) << 4 | kept << 1 | ok
         absent = self._gone | {self.rank} if leaves else self._gone  # one that has left may not be known to be dead yet
         if not ok:
-            self._hear()
+            self._await_report()
         while True:
             rounds += 1
             self.agree_comm.Ack_failed()
@@ -184,8 +184,8 @@ class SurvivorGroup:
                 self._settled = self.alive
                 return Decision(bool(head & 1), alive, rounds, head >> 1 & ANY, not head >> 4)
 
-    def _hear(self) -> None:
-        """Let the news of a death come in: a revocation outruns it, and news during a round costs another one.
+    def _await_report(self) -> None:
+        """Wait until MPI reports the death that caused an error, because a revocation can arrive before that report.
 
         News arrive while a communicator makes progress. COMM_SELF has no other rank that could die or revoke it, so its
         progress is denied by neither.
@@ -195,15 +195,15 @@ class SurvivorGroup:
             MPI.COMM_SELF.Iprobe()
             self._clock.give_way()
 
-    def _unrest(self) -> int:
-        """What is known of deaths; those in the last decision are news to ranks that have not got it yet."""
+    def _death_state(self) -> int:
+        """How new the known deaths are; ranks that have not got the last decision do not know its deaths yet."""
         failed = self.failed()
         if not failed.isdisjoint(self.alive):
             return FRESH
         return QUIET if failed.isdisjoint(self._settled) else RECENT
 
     def _wake_workers(self, ahead: bool) -> None:
-        """Wake ranks that wait for a message, on the communicator in use and, if a rank may be ahead, on the next one.
+        """Wake ranks that wait for a message on the communicator in use and, with `ahead`, on the next one.
 
         A spare wakes no rank: it waits long as a matter of course.
         """
@@ -211,11 +211,11 @@ class SurvivorGroup:
             return
         for number in range(self.epoch, min(self.epoch + 1 + ahead, len(self.work_comms))):
             self.revoke(number)
-            if number > self.epoch or self._unrest() < FRESH:
+            if number > self.epoch or self._death_state() < FRESH:
                 self.spoiled.add(number)
 
     def advance(self, decision: Decision) -> bool:
-        """Adopt the agreed living and move to the next communicator; False when none is left."""
+        """Adopt the agreed living ranks and move to the next communicator; False when none is left."""
         self.alive = decision.alive
         self._gone = set(range(self.size)).difference(self.alive)
         if self.epoch + 1 == len(self.work_comms):
@@ -235,7 +235,7 @@ class SurvivorGroup:
 
 
 def shrink(comm: MPI.Comm) -> MPI.Intracomm:
-    """A communicator of the living ranks: they agree on it before any uses it, because using it first can hang.
+    """Build a communicator of the living ranks, on which they agree before its first use, because that can hang.
 
     Raises
     ------
@@ -260,7 +260,7 @@ def shrink(comm: MPI.Comm) -> MPI.Intracomm:
 
 
 def _never() -> bool:
-    """Nothing supersedes the request."""
+    """Return False: nothing supersedes the request."""
     return False
 
 
@@ -279,7 +279,7 @@ def sleepy(
     doze_s: float = 0.0,
     clock: Clock = LOCAL.clock,
 ) -> bool:
-    """Wait for a request asleep, in naps that grow longer: a test takes a core some 20 us from ranks that work.
+    """Wait for a request in naps that grow longer, because each test takes a core from ranks that work for 20 us.
 
     As long as `calm()` is true, no rank needs this process, and it tests every `doze_s` seconds only.
     """
@@ -296,7 +296,7 @@ def sleepy(
 
 
 def packed(head: int, dead: Collection[int], size: int) -> list[int]:
-    """Ints whose bitwise AND over all processes says what is common: five bits of `head`, and who is not dead."""
+    """Pack `head` (five bits) and who is not dead into ints whose bitwise AND over all processes is what they share."""
     words = []
     for first in range(0, size, _PER_WORD):
         ranks = range(first, min(first + _PER_WORD, size))
@@ -305,6 +305,6 @@ def packed(head: int, dead: Collection[int], size: int) -> list[int]:
 
 
 def unpacked(words: Sequence[int], size: int) -> tuple[int, tuple[int, ...]]:
-    """The head, and the ranks that are alive, of ints made by `packed` and combined."""
+    """Unpack the head and the living ranks from ints made by `packed` and combined by AND."""
     head = reduce(and_, (word >> _PER_WORD for word in words))
     return head, tuple(rank for rank in range(size) if words[rank // _PER_WORD] >> rank % _PER_WORD & 1)

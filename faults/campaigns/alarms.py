@@ -29,7 +29,7 @@ _UNNOTICED_S = 4.0
 
 @dataclass(frozen=True)
 class Situation:
-    """What happens in a job.
+    """A job and what happens in it, to which a detector is put.
 
     Attributes
     ----------
@@ -106,7 +106,7 @@ def run(
 
 
 def check(detectors: Sequence[str], situations: Sequence[str]) -> None:
-    """Reject unknown names."""
+    """Reject unknown names of detectors and situations."""
     check_names("detector", detectors, DETECTORS)
     check_names("situation", situations, SITUATIONS)
 
@@ -120,7 +120,7 @@ def _victim(job: Request) -> int:
 
 
 def _job(base: Request, situation: Situation, detector: str, folder: Path) -> Request:
-    """Ring training that shrinks after a death, in that situation."""
+    """The request of ring training that shrinks after a death, in that situation."""
     ranks = 8 * cores() if situation.crowded else base.ranks
     limit_s = base.limit_s or detect.limit_for(ranks)
     patience_s = 60.0 + 8 * limit_s * ranks  # a job is computing for most of it, on a machine that may have other work
@@ -140,7 +140,7 @@ def _job(base: Request, situation: Situation, detector: str, folder: Path) -> Re
 
 
 def _drilled(job: Request, folder: Path, mpi: mpirun.Mpi, meant: set[int], found: Detection) -> Detection:
-    """Complete `found` by a drill; where no process detects the failure, the watchdog ends the job."""
+    """Fill in `found` from a drill; where no process detects the failure, the watchdog ends the job."""
     # The runtime never notices a stopped rank.
     unnoticed = bool(meant) and not DETECTORS[str(job.detector)].has_limit and parse(job.faults[0]).kind.silent
     if unnoticed:

@@ -21,10 +21,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from emulator import policies
 from emulator.costs import checkpoints as interval
 from emulator.errors import UsageError
 from emulator.launch import mpirun
-from faults import policies
 from faults.drill import drill
 from faults.drill.request import Request
 from faults.drill.timeline import Record, completed
@@ -43,7 +43,7 @@ _WITHIN = 0.9  # of the fault-free time: a first failure later than that may nev
 
 @dataclass(frozen=True)
 class Setting:
-    """The work and the trace that all policies share."""
+    """The work and the failure trace that all policies share."""
 
     ranks: int = 8
     spares: int = 2
@@ -69,7 +69,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Run:
-    """One policy under one trace; `every` is the checkpoint interval in steps where one was asked for."""
+    """The result of one policy under one trace; `every` is the checkpoint interval in steps, where one was given."""
 
     policy: str
     mtbf_s: float | None
@@ -114,20 +114,20 @@ def run(
 
 
 def _seconds(records: Sequence[Record], world: int) -> float:
-    """Time from the start of the first launch's last rank to the end of the last step; NaN if no step was done."""
+    """Seconds from the start of the first launch's last rank to the end of the last step; NaN if no step was done."""
     begun = [r["at"] for r in records if r["what"] == What.STARTED and r["attempt"] == 0 and r["member"] < world]
     done = [completed(r) for r in records if r["what"] == What.COMMIT]
     return max(done) - max(begun) if begun and done else math.nan
 
 
 def redone(records: Sequence[Record], steps: int) -> int:
-    """Steps that were committed more than once, because a checkpoint was older."""
+    """Number of steps committed more than once, because the job resumed from an older checkpoint."""
     done = {(r["attempt"], r["step"]) for r in records if r["what"] == What.COMMIT}
     return max(0, len(done) - steps)
 
 
 def compare(setting: Setting, policies: Sequence[str], mtbfs: Sequence[float], folder: Path) -> Iterator[Run]:
-    """Every policy without failures and at every MTBF.
+    """Run every policy without failures and at every MTBF.
 
     Raises
     ------
@@ -174,14 +174,14 @@ class Intervals:
         self.tried.append(vars(one) | {"lost_seconds": one.saving_s + one.redone_steps * step_s})
 
     def to_json(self) -> dict[str, Any]:
-        """The fields, and the best interval of those tried."""
+        """The fields for the result file, and the best interval of those tried."""
         return vars(self) | {"best_steps": min(self.tried, key=itemgetter("lost_seconds"))["every"]}
 
 
 def intervals(
     setting: Setting, mtbf_s: float, cost_s: float, folder: Path, seen: Callable[[Intervals], None] = lambda found: None
 ) -> Intervals:
-    """Restart with checkpoints a quarter to four times as far apart as Young says.
+    """Run the job under restart with intervals from a quarter of Young's to four times it.
 
     Parameters
     ----------
@@ -202,7 +202,7 @@ def intervals(
 
 @dataclass(frozen=True)
 class Crossover:
-    """`rare` is ahead at MTBFs above `mtbf_s`, `frequent` below."""
+    """An MTBF at which two policies' goodput is equal: `rare` is better above `mtbf_s`, `frequent` below."""
 
     rare: str
     frequent: str
@@ -210,7 +210,7 @@ class Crossover:
 
 
 def crossovers(runs: Sequence[Run]) -> list[Crossover]:
-    """Where two policies' goodput changes places, by interpolation on the logarithm of the MTBF."""
+    """Find the MTBFs at which two policies' goodput is equal, by interpolation on the logarithm of the MTBF."""
     curves: dict[str, dict[float, float]] = {}
     for one in runs:
         if one.mtbf_s is not None and not one.wrong:

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from emulator import policies
 from emulator.errors import UsageError
 from emulator.launch import mpirun
-from faults import policies
 from faults.drill import drill
 from faults.drill.request import Request
 from faults.launch.supervise import need_ulfm
@@ -24,7 +24,7 @@ SURVIVED, FAILED, REFUSED = "survived", "failed", "refused"
 
 @dataclass(frozen=True)
 class Scenario:
-    """A fault of the matrix.
+    """A fault of the matrix, and the jobs that it applies to.
 
     Attributes
     ----------
@@ -141,7 +141,7 @@ def cells(patterns: Sequence[str] = (), policies: Sequence[str] = (), faults: Se
 
 
 def refusal(cell: Cell, request: Request) -> str:
-    """Why a cell cannot be run; empty if it can."""
+    """Why a cell cannot be run; empty if it can be."""
     try:
         if not request.simulate:
             need_ulfm(mpirun.find_mpi(), cell.recovery)

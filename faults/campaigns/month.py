@@ -21,14 +21,17 @@ from typing import Any
 
 import numpy as np
 
-from emulator import results
+from emulator import policies, results
 from emulator.costs import checkpoints
 from emulator.errors import UsageError
-from faults import policies
 
-MEASURED_S = {"shrink": 35.3e-3, "spare": 64.5e-3, "respawn": 274e-3, "restart": 1.24}
-"""Seconds from a kill to the next complete step, medians of drills: 16 ranks on one machine (docs/faults.md)."""
-SOURCE = "drills with 16 ranks on one machine, docs/faults.md"
+MEASURED_S = {
+    name: measured.seconds
+    for name, measured in policies.MEASURED.items()
+    if policies.of(name).repeats_steps or policies.of(name).relaunches
+}
+"""Seconds from a kill to the next complete step, under the policies of a month."""
+SOURCE = f"drills with {policies.MACHINE}"
 MULTIPLES = (0.25, 0.5, 0.7, 1.0, 1.4, 2.0, 4.0)
 """Checkpoint intervals that are tried, as multiples of Young's."""
 MOST_FAILURES = 1e5  # of a month: more would simulate for minutes, and no job lives with them
@@ -36,7 +39,7 @@ MOST_FAILURES = 1e5  # of a month: more would simulate for minutes, and no job l
 
 @dataclass(frozen=True)
 class Month:
-    """The job and its failures, times in seconds.
+    """The simulated job and its failures, times in seconds.
 
     Attributes
     ----------
@@ -63,22 +66,22 @@ class Month:
 
     @property
     def failures(self) -> float:
-        """Failures that are to be expected while no node is away."""
+        """Expected number of failures in the month while all nodes are in use."""
         return self.nodes * self.length_s / self.mtbf_s
 
     def recovery(self, policy: str) -> float:
-        """Seconds that a recovery takes under a policy."""
+        """Seconds of one recovery under a policy."""
         return self.costs.get(policy, MEASURED_S[policy]) if self.recovery_s is None else self.recovery_s
 
     def source(self, policy: str) -> str:
-        """Where that is from."""
+        """The origin of a policy's recovery time, for the report."""
         if self.recovery_s is not None:
             return "given"
         return self.costs_from if policy in self.costs else SOURCE
 
 
 def costs_of(run: str | Path) -> dict[str, float]:
-    """Median seconds of a recovery under each policy, of the drills in a drill's, a matrix' or a soak's result.
+    """Read the median seconds of a recovery under each policy from the result of a drill, a matrix or a soak.
 
     Raises
     ------
@@ -131,7 +134,7 @@ def _row(month: Month, name: str, goodputs: Sequence[float], failures: Sequence[
 
 
 def _recovered(month: Month, name: str, nodes: int, draw: np.random.Generator) -> tuple[float, int]:
-    """Seconds until a recovery succeeds, and the failures during it."""
+    """Seconds until a recovery succeeds, and the number of failures during it."""
     needed, mean, spent, failures = month.recovery(name), month.mtbf_s / nodes, 0.0, 0
     while (gap := draw.exponential(mean)) < needed:
         spent, failures = spent + gap, failures + 1
@@ -141,7 +144,7 @@ def _recovered(month: Month, name: str, nodes: int, draw: np.random.Generator) -
 
 
 def _going_on(month: Month, name: str) -> dict[str, Any]:
-    """Survivors go on from the last complete step; they get fewer where no place is filled again."""
+    """Simulate policies whose survivors go on from the last complete step; nodes are lost where no place is filled."""
     policy = policies.of(name)
     spares = month.spares if policy.has_spares else 0
     goodputs, counts, left = [], [], []
@@ -168,7 +171,7 @@ def _going_on(month: Month, name: str) -> dict[str, Any]:
 
 
 def _restarting(month: Month, name: str) -> dict[str, Any]:
-    """The whole job starts again from its last checkpoint, on as many nodes; with the best interval of those tried."""
+    """Simulate restart: the whole job starts again from its last checkpoint on as many nodes, at its best interval."""
     mtbf = month.mtbf_s / month.nodes
     young, daly = (float(rule(month.checkpoint_s, mtbf)) for rule in (checkpoints.young, checkpoints.daly))
     tried = []

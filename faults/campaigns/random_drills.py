@@ -1,10 +1,10 @@
-"""The launches of a soak, each drawn from (seed, number), so that a failed one can be run again by itself.
+"""Draw the launches of a soak, each from (seed, number), so that a failed one can be repeated alone.
 
 ring by shrink, spare    a melt-down: up to all ranks but one die, at steps with microsecond offsets, at named points
                          inside the all-reduce, in the agreement and in the repair, and when a recovery begins; in
                          jobs that agree after every step or every few, and in jobs that do not
 ring by respawn, restart deaths one after the other, of ranks that may have been replaced before; by rejoin, of others
-other patterns           as many deaths as the policy bears
+other patterns           as many deaths as the policy survives
 
 With ballast the messages are long, and deaths meet ranks in the middle of sending or receiving them.
 """
@@ -16,15 +16,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from emulator.errors import UsageError
+from emulator.policies import POLICIES, Policy
 from emulator.units import format_size
 from faults.drill.request import Request
 from faults.drill.resolution import check_network
 from faults.patterns.catalogue import CATALOGUE, Pattern, check_names
 from faults.patterns.work import loaded
-from faults.policies import POLICIES, Policy
 
 RING = "ring"
-USUAL = ((RING, "shrink"), (RING, "spare"))
+USUAL = tuple((RING, one.name) for one in POLICIES.values() if one.repeats_steps and not one.spawns)
 STEPS = 60
 _MARGIN = 12  # steps at the end in which nothing begins, so that everything fires
 _LATEST_US = 10_000  # death after the beginning of a step
@@ -38,7 +38,7 @@ Job = tuple[str, str]
 
 @dataclass(frozen=True)
 class Trial:
-    """One launch of a soak."""
+    """One launch of a soak, with its faults."""
 
     number: int
     request: Request
@@ -56,7 +56,7 @@ class Trial:
 
 
 def jobs(patterns: Sequence[str], policies: Sequence[str], base: Request) -> tuple[Job, ...]:
-    """The pairs of the chosen patterns and policies; where none is chosen, those of `USUAL`.
+    """List the pairs of the chosen patterns and policies; without a choice those of `USUAL`.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ def jobs(patterns: Sequence[str], policies: Sequence[str], base: Request) -> tup
 
 
 def draw(base: Request, number: int, chosen: Sequence[Job] = USUAL) -> Trial:
-    """The trial of that number: `base` with up to as many ranks, and faults, drawn from (its seed, number)."""
+    """Draw the trial `number`: `base` with up to its number of ranks, and faults."""
     dice = random.Random(f"soak/{base.seed}/{number}")
     ranks = dice.randint(min(6, base.ranks), base.ranks)
     pattern, recovery = dice.choice(chosen)
@@ -138,7 +138,7 @@ def _line(dice: random.Random, rank: int, agree: int, latest_us: int, may_wait: 
 
 
 def _one_by_one(dice: random.Random, policy: Policy, ranks: int, latest_us: int) -> list[str]:
-    """Deaths so far apart that the job is complete at each: a fault at a rank that is already dead does not fire.
+    """Draw deaths so far apart that the job is complete at each: a fault at a dead rank does not fire.
 
     Where the living do not wait for the new process, it may come after the next death: no rank dies twice.
     """
@@ -162,5 +162,5 @@ def _scattered(dice: random.Random, plan: Pattern, policy: Policy, ranks: int, b
 
 
 def _latest_us(usual: int, ballast: int) -> int:
-    """The latest offset of a death within its step, in us; a rank sends at least 100 bytes per us."""
+    """The largest offset (us) of a death within its step; a rank is taken to send at least 100 bytes per us."""
     return max(usual, min(ballast // 100, _LATEST_US))

@@ -22,7 +22,7 @@ _UNSURE = 0.05
 
 @dataclass
 class Tally:
-    """Counts over all jobs so far; `recoveries` has the trial, pattern, policy and duration of each."""
+    """Counts over all jobs so far; `recoveries` lists trial, pattern, policy and duration of each."""
 
     launches: int = 0
     kills: int = 0
@@ -41,12 +41,12 @@ class Tally:
         return 1.0 - _UNSURE ** (1.0 / self.kills) if self.kills else 1.0
 
     def to_json(self) -> dict[str, Any]:
-        """The counts, as in the result file."""
+        """The counts for the result file."""
         return vars(self) | {"failure_rate_below": None if self.failed else self.bound}
 
 
 def trials(kills: int, base: Request, chosen: Sequence[Job] = USUAL) -> Iterator[Trial]:
-    """The trials of a soak in which every kill fires."""
+    """Yield trials of a soak in which every kill fires."""
     number = fired = 0
     while fired < kills:
         trial = draw(base, number, chosen)
@@ -91,7 +91,7 @@ def soak(
 
 
 def _count(tally: Tally, trial: Trial, evaluation: Evaluation) -> int:
-    """Add a job to the tally; returns the kills that fired in it."""
+    """Add a job to the tally and return how many of its kills fired."""
     fired = sum(fault["fired"] for fault in evaluation.fired)
     tally.launches += 1
     tally.kills += fired

@@ -1,4 +1,4 @@
-"""Checkpoints in memory: every rank keeps its left neighbour's state.
+"""Checkpoints in memory: every rank keeps a copy of its left neighbour's state.
 
     rank       0   1   2   3
     holds      3   0   1   2         rank 2 dies: rank 3 has its state
@@ -30,7 +30,7 @@ State = dict[str, np.ndarray]
 
 
 class Buddy:
-    """The last two checkpoints of this rank's left neighbour.
+    """This rank's copies of its left neighbour's state at two steps.
 
     Parameters
     ----------
@@ -51,13 +51,13 @@ class Buddy:
         self._next = 0
 
     def adopt(self, comm: MPI.Intracomm) -> None:
-        """Go on over another communicator, in which every process has the same rank."""
+        """Use another communicator in which every process has the same rank."""
         self._comm = comm
         self._rank, size = comm.Get_rank(), comm.Get_size()
         self._left, self._right = (self._rank - 1) % size, (self._rank + 1) % size
 
     def inherit(self, older: Buddy) -> None:
-        """Take over what another one of this rank keeps, of the same neighbours' ranks."""
+        """Take over the copies of an older buddy of this rank, whose neighbours are the same ranks."""
         self._kept, self._steps, self._next = older._kept, older._steps, older._next
 
     @property
@@ -66,7 +66,7 @@ class Buddy:
         return sorted(step for step in self._steps if step >= 0)
 
     def save(self, step: int, state: State) -> None:
-        """Keep the state as of `step`; called by all. An `MPI.Exception` leaves the save before this one."""
+        """Copy every rank's state as of `step` to its right neighbour; collective. An error leaves the last copy."""
         # A step that is tried again replaces its own copy, not that of the step before.
         slot = self._steps.index(step) if step in self._steps else self._next
         self._steps[slot], self._next = -1, slot
@@ -75,7 +75,7 @@ class Buddy:
         self._next = 1 - slot
 
     def restore(self, step: int, state: State, newcomers: Collection[int]) -> None:
-        """Give newcomers the state of `step`; called by all, with the same step and newcomers.
+        """Send new processes their state as of `step` from their buddies; collective, with the same step and newcomers.
 
         Parameters
         ----------
@@ -109,7 +109,7 @@ class Buddy:
             self._comm.Send(self._packed(state), self._right, _TAG)
 
     def _packed(self, state: State) -> np.ndarray:
-        """The state's bytes: copied together, or where they lie."""
+        """The bytes of the state: copied into one buffer, or in place."""
         if self._together is None:
             return _bytes(state)
         for name, part in self._parts(self._together):
@@ -122,7 +122,7 @@ class Buddy:
                 np.copyto(state[name], part)
 
     def _parts(self, values: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
-        """Views of the arrays in bytes that were copied together."""
+        """Views, as bytes, of the arrays that were copied into one buffer."""
         first = 0
         for name, (dtype, shape, size) in self._layout.items():
             yield name, values[first : first + size].view(dtype).reshape(shape)
@@ -130,6 +130,6 @@ class Buddy:
 
 
 def _bytes(state: State) -> np.ndarray:
-    """The bytes of a state of one array, in place."""
+    """A view of a state of one array as bytes."""
     (array,) = state.values()
     return array.reshape(-1).view(np.uint8)

@@ -24,7 +24,7 @@ _LONGEST_HEADER = 1 << 20
 
 
 class Damaged(ValueError):
-    """A part that is not what was written: cut off, altered, or another job's."""
+    """A part of a checkpoint is truncated, altered, or of another job."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Slice:
 
 
 def even_slice(array: np.ndarray, part: int, parts: int) -> Slice:
-    """The share of `part` when `parts` ranks, each with the whole array, write it together."""
+    """The share of an array that rank `part` of `parts` writes where every rank holds the whole array."""
     start, stop = part * array.size // parts, (part + 1) * array.size // parts
     return Slice(array.reshape(-1)[start:stop], start, array.size, array.shape)
 
@@ -86,7 +86,7 @@ def _describe(name: str, piece: Slice) -> dict[str, Any]:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the new name itself durable."""
+    """Flush the folder to disk, so that the new file name survives a crash."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -95,7 +95,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, Slice]]:
-    """Header and slices of a part, every checksum verified.
+    """Read a part and return its header and slices; every checksum is verified.
 
     Raises
     ------
@@ -135,5 +135,5 @@ def _read_slice(path: Path, file: BinaryIO, entry: dict[str, Any]) -> Slice:
 
 
 def _name(path: Path) -> str:
-    """Step and part: the folder is the same in every message."""
+    """Name a part by step and number, without its folder, so that messages are the same on all machines."""
     return f"{path.parent.name}/{path.name}"

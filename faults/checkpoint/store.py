@@ -31,7 +31,7 @@ _FULL = Path("/dev/full")
 
 
 class Store:
-    """Checkpoints on disk.
+    """Checkpoints of a job in a folder on disk.
 
     Parameters
     ----------
@@ -81,11 +81,11 @@ class Store:
 
     # -- writing -----------------------------------------------------------------------------------
     def save(self, step: int, state: dict[str, np.ndarray], rank: int, size: int) -> None:
-        """Write this rank's share of a state that every rank holds; a failure to write is kept in `failures`."""
+        """Write this rank's share of a state that every rank holds; write errors are kept in `failures`."""
         self.save_slices(step, {n: parts.even_slice(a, rank, size) for n, a in state.items()}, rank, size)
 
     def save_slices(self, step: int, slices: dict[str, Slice], rank: int, size: int) -> None:
-        """Write this rank's part: its own slices of arrays that are spread over the ranks."""
+        """Write this rank's part: its own slices of arrays that are distributed over the ranks."""
         self.wait()
         if not self.background:
             self._write(step, slices, rank, size)
@@ -95,7 +95,7 @@ class Store:
         self._thread.start()
 
     def wait(self) -> None:
-        """Wait until nothing is being written."""
+        """Wait until the background thread has written everything."""
         if self._thread is not None:
             self._thread.join()
             self._thread = None
@@ -116,14 +116,14 @@ class Store:
             self._prune(step)
 
     def _prune(self, newest: int) -> None:
-        """Drop what is older than the last `keep` whole ones before the one that is just being written."""
+        """Remove what is older than the last `keep` complete checkpoints before the one that is being written."""
         whole = [step for step in self.steps() if step < newest and self._all_there(step)]
         for step in self.steps():
             if len(whole) > self.keep - 1 and step < whole[-self.keep]:
                 self._drop(step)
 
     def clear(self) -> None:
-        """Remove the checkpoints, and the folder; whatever else is in it stays, and the folder and its mark with it."""
+        """Remove the checkpoints, and the folder and its mark unless it holds something else."""
         for step in self.steps():
             self._drop(step)
         if [path.name for path in self.folder.iterdir()] == [MARK]:
@@ -131,7 +131,7 @@ class Store:
             self.folder.rmdir()
 
     def _drop(self, step: int) -> None:
-        """Remove the parts of a checkpoint, those that were being written too, and nothing else."""
+        """Remove the parts of a checkpoint, incomplete ones included, and nothing else."""
         with contextlib.suppress(OSError):
             for pattern in ("part-*", ".part-*"):
                 for path in self._place(step).glob(pattern):
@@ -143,21 +143,21 @@ class Store:
 
     # -- reading -----------------------------------------------------------------------------------
     def steps(self) -> list[int]:
-        """Steps of which there is anything, oldest first."""
+        """Steps of which the folder has at least one part, oldest first."""
         return sorted(int(path.name) for path in self.folder.iterdir() if _STEP.fullmatch(path.name))
 
     def _all_there(self, step: int) -> bool:
         return any(len(paths) == count for count, paths in self._families(step).items())
 
     def _families(self, step: int) -> dict[int, list[Path]]:
-        """Parts by how many there are to be: a job that went on with fewer ranks may have written the step again."""
+        """Group parts by the total that their names give: a job on fewer ranks may have written the same step again."""
         found: dict[int, list[Path]] = {}
         for path in sorted(self._place(step).glob("part-*")):
             found.setdefault(int(path.name.rpartition("-")[2]), []).append(path)
         return found
 
     def newest_intact(self) -> tuple[int | None, list[str]]:
-        """The newest step whose parts are all whole, and what was wrong with the newer ones."""
+        """The newest step whose parts are all intact, and what was wrong with newer ones."""
         damaged: list[str] = []
         for step in reversed(self.steps()):
             try:
@@ -170,7 +170,7 @@ class Store:
         return None, damaged
 
     def load(self, step: int, wanted: dict[str, tuple[int, int]] | None = None) -> dict[str, np.ndarray]:
-        """Arrays of a checkpoint, whole or the elements `wanted` of each, by whichever ranks they were written.
+        """Read the arrays of a checkpoint, whole or the elements `wanted` of each, whichever ranks wrote them.
 
         Raises
         ------
@@ -197,7 +197,7 @@ class Store:
         return {name: array.reshape(shapes[name] or -1) for name, array in found.items()}
 
     def _parts(self, step: int) -> Iterator[dict[str, Slice]]:
-        """The parts of a checkpoint, each verified."""
+        """Read and verify the parts of a checkpoint."""
         families = self._families(step)
         count = min(families, key=lambda count: count - len(families[count]), default=0)
         paths = families.get(count, [])
@@ -220,9 +220,9 @@ class Store:
                 return
 
     def fill_disk(self, duration_s: float | None = None) -> None:
-        """For so many seconds (absent: from now on) the disk has no room left."""
+        """Simulate a full disk for some seconds (absent: from now on)."""
         self._full_until = self._clock.now() + (math.inf if duration_s is None else duration_s)
 
     def stall(self, duration_s: float | None = None) -> None:
-        """For so many seconds the disk takes nothing in: what is written waits."""
+        """Simulate a disk that accepts no data for some seconds: writes wait."""
         self._stalled_until = self._clock.now() + (duration_s or 0.0)

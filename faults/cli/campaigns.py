@@ -10,11 +10,11 @@ from typing import Any
 
 import click
 
+from emulator import policies
 from emulator.errors import UsageError
 from emulator.launch import mpirun
 from emulator.run.options import sharing
 from emulator.units import format_time, parse_time
-from faults import policies
 from faults.campaigns import alarms as detections
 from faults.campaigns import failure_trace as traces
 from faults.campaigns import matrix as matrices
@@ -42,9 +42,11 @@ from faults.plan.events import describe
     net={"help": "Emulated network; absent: where the fault is one of a network."},
     seed={"default": 0, "show_default": True, "help": "Seed of all random choices."},
 )  # fmt: skip
-@click.option("--patterns", type=Names(), default=(), help="Absent: all.")
-@click.option("--policies", type=Names(), default=(), help="Absent: all that a pattern has.")
-@click.option("--faults", "scenarios", type=Names(), default=(), help=f"Of {', '.join(SCENARIOS)}; absent: all.")
+@click.option("--patterns", type=Names(), default=(), help="Patterns to drill; absent: all.")
+@click.option("--policies", type=Names(), default=(), help="Recovery policies to drill; absent: all of each pattern.")
+@click.option(
+    "--faults", "scenarios", type=Names(), default=(), help=f"Faults, of {', '.join(SCENARIOS)}; absent: all."
+)
 @reporting("matrix", "List the cells and start nothing.")
 def matrix(
     request: Request, patterns: tuple[str, ...], policies: tuple[str, ...], scenarios: tuple[str, ...], report: Report
@@ -81,15 +83,26 @@ def matrix(
 
 
 @click.command()
-@click.option("--kills", type=click.IntRange(min=1), default=300, show_default=True, help="Least kills fired.")
+@click.option(
+    "--kills",
+    type=click.IntRange(min=1),
+    default=300,
+    show_default=True,
+    help="Number of kills after which the soak ends.",
+)
 @requesting(
     "ranks", "simulate", "net", "ballast", "trace", "trace_limit", "seed",
     ranks={"flag": "--most-ranks", "default": 16, "help": "Largest job."},
     ballast={"help": "Bytes that are sent along with the work, so that kills interrupt long messages."},
     seed={"default": 0, "show_default": True, "help": "Seed of all random choices."},
 )  # fmt: skip
-@click.option("--patterns", type=Names(), default=(), help=f"Of {', '.join(CATALOGUE)}; absent: ring.")
-@click.option("--policies", type=Names(), default=(), help="Absent: shrink and spare for ring, all of other patterns.")
+@click.option("--patterns", type=Names(), default=(), help=f"Patterns, of {', '.join(CATALOGUE)}; absent: ring.")
+@click.option(
+    "--policies",
+    type=Names(),
+    default=(),
+    help="Recovery policies; absent: shrink and spare for ring, all of other patterns.",
+)
 @reporting("soak", "List the trials, as long as every kill fires, and start nothing.")
 def soak(kills: int, request: Request, patterns: tuple[str, ...], policies: tuple[str, ...], report: Report) -> None:
     """Kill ranks at random instants, job after job.
@@ -136,8 +149,10 @@ def soak(kills: int, request: Request, patterns: tuple[str, ...], policies: tupl
     ranks={"type": click.IntRange(min=3), "default": 4, "help": "Ranks; 8 per core in the crowd."},
     seed={"default": 0, "show_default": True, "help": "Seed of all random choices."},
 )  # fmt: skip
-@click.option("--detectors", type=Names(), default=(), help=f"Of {', '.join(DETECTORS)}; absent: all.")
-@click.option("--situations", type=Names(), default=(), help=f"Of {', '.join(SITUATIONS)}; absent: all.")
+@click.option(
+    "--detectors", type=Names(), default=(), help=f"Failure detectors, of {', '.join(DETECTORS)}; absent: all."
+)
+@click.option("--situations", type=Names(), default=(), help=f"Situations, of {', '.join(SITUATIONS)}; absent: all.")
 @reporting("alarms", "List the jobs and start nothing.")
 def alarms(request: Request, detectors: tuple[str, ...], situations: tuple[str, ...], report: Report) -> None:
     """Compare failure detectors: time to detection, and false alarms in situations that must kill no rank.
@@ -229,19 +244,27 @@ def _record(runs: Sequence[traces.Run], best: traces.Intervals | None) -> dict[s
 
 
 @click.command()
-@click.option("--nodes", type=click.IntRange(min=1), default=4096, show_default=True, help="Nodes that compute.")
+@click.option("--nodes", type=click.IntRange(min=1), default=4096, show_default=True, help="Number of working nodes.")
 @click.option("--mtbf", type=Positive(), default="5 years", show_default=True, help="Mean time between failures of one "
               "node.")  # fmt: skip
-@click.option("--recovery", type=Names(), default=tuple(months.MEASURED_S), show_default=True, help="Policies.")
-@click.option("--spares", type=click.IntRange(min=0), default=64, show_default=True, help="Waiting nodes, for spare.")
-@click.option("--length", type=Positive(), default="30 days", show_default=True, help="Of the job.")
-@click.option("--step", type=Positive(), default="1 s", show_default=True, help="Of one step, which a failure undoes.")
+@click.option(
+    "--recovery", type=Names(), default=tuple(months.MEASURED_S), show_default=True, help="Recovery policies."
+)
+@click.option(
+    "--spares", type=click.IntRange(min=0), default=64, show_default=True, help="Spare nodes, for policy spare."
+)
+@click.option("--length", type=Positive(), default="30 days", show_default=True, help="Length of the job.")
+@click.option(
+    "--step", type=Positive(), default="1 s", show_default=True, help="Length of one step; a failure undoes it."
+)
 @click.option("--checkpoint", type=Positive(), default="60 s", show_default=True, help="Time to write a "
               "checkpoint, for restart.")  # fmt: skip
-@click.option("--recovery-time", type=Positive(), help="What a recovery takes, by any policy. Absent: as --costs says.")
-@click.option("--costs", metavar="RUN", help="Run of a drill, a matrix or a soak: a recovery takes its median. Absent "
+@click.option("--recovery-time", type=Positive(), help="Recovery time for every policy; absent: as --costs says.")
+@click.option("--costs", metavar="RUN", help="Drill, matrix or soak whose median recovery times are used. Absent "
               f"there, or here: medians of {months.SOURCE}.")  # fmt: skip
-@click.option("--draws", type=click.IntRange(min=1, max=10_000), default=100, show_default=True, help="Months to draw.")
+@click.option(
+    "--draws", type=click.IntRange(min=1, max=10_000), default=100, show_default=True, help="Number of random months."
+)
 @sharing("seed")
 @reporting("month", "Say what would be simulated, and simulate nothing.")
 def month(
@@ -250,7 +273,7 @@ def month(
 ) -> None:  # fmt: skip
     """Simulate a month of failures: goodput, the share lost, and the best checkpoint interval, for each policy."""
     if costs is not None and recovery_time is not None:
-        raise UsageError("--costs and --recovery-time both say what a recovery takes, got both: leave one out")
+        raise UsageError("--costs and --recovery-time both give the recovery time, got both: leave one out")
     known = {} if costs is None else months.costs_of(costs)
     asked = months.Month(nodes, mtbf, spares, length, step, checkpoint, recovery_time, known, f"{costs}", draws, seed)
     if report.dry_run:

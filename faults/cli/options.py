@@ -1,4 +1,4 @@
-"""The command-line options of a request, and their types."""
+"""The command-line options of a drill request, and their types."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Names(click.ParamType):
 
 
 class Positive(click.ParamType):
-    """A time above 0, in seconds; 0 would mean the same as an absent option."""
+    """A time above 0, in seconds; 0 is rejected because it would mean the same as an absent option."""
 
     name = "TIME"
 
@@ -73,44 +73,45 @@ _ASKED: dict[str, dict[str, Any]] = {
     "simulate": _option("--simulate", type=_whole(2), metavar="P",
                         help="Simulate P working ranks in this process, in simulated time and without mpirun."),
     "faults": _option("--fault", multiple=True, metavar="LINE|FILE.toml",
-                      help="KIND TARGET @ WHEN [for DURATION] [by FACTOR]; may be given several times."),
-    "recovery": _option("--recovery", metavar="POLICY", help="How to recover; absent: the pattern's first policy."),
+                      help="A fault: KIND TARGET @ WHEN [for DURATION] [by FACTOR]; may be given several times."),
+    "recovery": _option("--recovery", metavar="POLICY", help="Recovery policy; absent: the pattern's first one."),
     "spares": _option("--spares", type=_whole(0), help="Spare ranks; absent: 1 for --recovery spare."),
     "steps": _option("--steps", type=_whole(1), help="Steps of the job."),
-    "repeat": _option("--repeat", type=_whole(1), default=1, show_default=True, help="Drills to run."),
+    "repeat": _option("--repeat", type=_whole(1), default=1, show_default=True, help="Number of repeats of the drill."),
     "hosts": _option("--hosts", type=_whole(1),
-                     help="Hosts for `kill host N`, in even blocks of ranks; absent: --net's."),
+                     help="Number of hosts, in even blocks of ranks, for `kill host N`; absent: the hosts of --net."),
     "real_hosts": _option("--real-hosts", is_flag=True,
-                          help="Two hosts made by scripts/two-hosts; a host dies with its daemon."),
+                          help="Run on the two hosts of scripts/two-hosts; the loss of a host kills its daemon."),
     "net": _option("--net", **COMMON["net"]),
     "pace": _option("--pace", show_default=True, **COMMON["pace"]),
     "detector": _option("--detector", metavar="|".join(DETECTORS),
         help="Failure detector; absent: heartbeat where the plan has a hang, else runtime."),
-    "limit_s": _option("--limit", type=Positive(), help="The detector's limit; absent: from the ranks per core."),
+    "limit_s": _option("--limit", type=Positive(),
+                       help="Silence after which the detector declares a rank dead; absent: by ranks per core."),
     "deadline_s": _option("--deadline", type=Positive(), default="120 s", show_default=True,
-                          help="Longest time for one launch."),
+                          help="Time limit of one launch."),
     "quorum_s": _option("--quorum", type=Positive(),
-        help="A cut that lasts longer than this stops the side without a quorum; absent: both sides wait."),
+        help="Longest cut that stops no rank; a longer one stops the side without a quorum. Absent: both sides wait."),
     "trace": _option("--trace", **COMMON["trace"]),
     "trace_limit": _option("--trace-limit", **COMMON["trace-limit"]),
     "seed": _option("--seed", type=_whole(0), help="Seed of all random choices; absent: the plan file's, else 0."),
     # of the pattern
     "reduction": _option("--reduction", type=click.Choice(tuple(REDUCTIONS)),
-                         help="How the gradients of ring training are added."),
+                         help="Algorithm that adds the gradients of ring training."),
     "agree": _option("--agree-every", type=_whole(0),
         help="Steps between agreements (ring); absent: 0, only after a death and at the end (1 with --checkpoint)."),
     "checksum": _option("--checksum", is_flag=True, default=None,
         help="Compare checksums of the ranks' state and messages (ring), so that a flipped bit is detected."),
     "ballast": _option("--ballast", type=SIZE,
-                       help="Bytes that are sent along with the work (not in every step), for long messages."),
-    "rule": _option("--rule", type=click.Choice(tuple(RULES)), help="How a federated server averages."),
+                       help="Extra bytes in the messages of some steps, to make them long."),
+    "rule": _option("--rule", type=click.Choice(tuple(RULES)), help="Aggregation rule of the federated server."),
     "liars": _option("--liars", type=_whole(0), help="Number of lying clients that the rule must tolerate."),
     # of the checkpoints
     "levels": _option("--checkpoint", type=click.Choice(tuple(LEVELS)),
-        help="Where ring training by spare or respawn keeps what each rank alone has: a buddy's memory, then disk."),
+        help="Where ring training with spare or respawn saves private state of ranks: a buddy's memory, then disk."),
     "every": _option("--checkpoint-every", type=_whole(0), default=10, show_default=True,
                      help="Steps between checkpoints on disk; 0 (restart): by Daly's rule from --mtbf."),
-    "keep": _option("--keep", type=_whole(1), default=2, show_default=True, help="Checkpoints kept."),
+    "keep": _option("--keep", type=_whole(1), default=2, show_default=True, help="Number of checkpoints kept on disk."),
     "background": _option("--background", is_flag=True, help="Write checkpoints in a thread."),
     "folder": _option("--checkpoints", metavar="DIR", help="Folder of the checkpoints; absent: in the run folder."),
     "mtbf_s": _option("--mtbf", type=Positive(), help="Mean time between failures, for --checkpoint-every 0."),
@@ -146,7 +147,7 @@ def requesting(*names: str, **changes: dict[str, Any]) -> Callable[[Callable[...
 
 
 def _request_of(pattern: str | None, asked: dict[str, Any]) -> Request:
-    """The request with these option values; reads the plan files."""
+    """Make the request of these option values; reads the plan files."""
     faults, planned = read_lines(asked.pop("faults", ()))
     if asked.get("seed") is None:
         asked["seed"] = planned or 0

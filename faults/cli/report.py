@@ -34,7 +34,7 @@ NOT_RECOVERED = 3
 
 
 def over(request: Request, ranks: int) -> dict[str, Any]:
-    """The fields of a result about the network of so many ranks, and the times that simulated jobs are told.
+    """Result fields about the network of `ranks` ranks, and the given times of simulated jobs.
 
     None where it is the transport as it is.
     """
@@ -69,7 +69,7 @@ class Report:
 
     @contextmanager
     def begun(self, ranks: int, given: str | None = None, **about: Any) -> Iterator[Path]:
-        """The run folder, to work in; a run that is refused leaves none.
+        """The run folder, made at first use; a rejected run leaves none.
 
         Parameters
         ----------
@@ -120,17 +120,17 @@ class Report:
         self._unwritten = results.keep(self._record, self._path, self._json_file)
 
     def add_timeline(self, job: Path, of: str) -> None:
-        """Add the timeline of the job in that folder, if it was traced; `of` says which job it is."""
+        """Add the timeline of the job in that folder, if it was traced; `of` names the job."""
         if (job / TRACES).is_dir():
             self.save(timeline=traces.conclude(job) | {"of": of})
 
     def say(self, line: str) -> None:
-        """Print a line before there is a result."""
+        """Print a line before the result."""
         if self.screen:
             self.screen.print(line)
 
     def show(self) -> None:
-        """Print what is saved, as ``python -m emulator report`` does; write its page, and say where that is."""
+        """Print the saved result as ``python -m emulator report`` does, write its page, and print where that is."""
         self._unshown = False
         if self.screen:
             terminal.show(views.body(self._record), self.screen, self._full)
@@ -140,7 +140,7 @@ class Report:
 
     @contextmanager
     def progress(self, total: int, label: str, ranks: bool = True) -> Iterator[console.Progress]:
-        """A bar with the remaining time and a table of the ranks on a terminal, a line now and then in a pipe.
+        """Show a bar with the remaining time and a table of the ranks on a terminal, or plain lines in a pipe.
 
         Parameters
         ----------

@@ -11,19 +11,19 @@ import click
 from click.core import ParameterSource
 
 from emulator.errors import UsageError
+from emulator.policies import POLICIES
 from emulator.run import console
-from emulator.run.options import refuse_idle_limit
+from emulator.run.options import refuse_idle_limit, sharing
 from emulator.trace.folder import prepare
 from faults.cli.options import Positive
 from faults.cli.report import Report
 from faults.launch import live
 from faults.launch.own_program import LAUNCHES, check_program, in_words
 from faults.launch.own_program import run as run_program
-from faults.policies import POLICIES
 
 
 def _refuse_simulated(ctx: click.Context, option: click.Parameter, ranks: int | None) -> None:
-    """Refuse simulated ranks, which share a process: a program that recovers is started and judged by its processes."""
+    """Refuse --simulate: a recovering program is started and judged as processes, and simulated ranks share one."""
     if ranks is not None:
         raise UsageError(
             f"a program that recovers runs on real ranks, got --simulate {ranks}: give -n {ranks}; faults drill "
@@ -32,38 +32,31 @@ def _refuse_simulated(ctx: click.Context, option: click.Parameter, ranks: int | 
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
-@click.option("-n", "ranks", type=click.IntRange(min=1), required=True, help="Processes, spares included.")
+@click.option("-n", "ranks", type=click.IntRange(min=1), required=True, help="Number of processes, spares included.")
 @click.option("--simulate", type=int, hidden=True, is_eager=True, expose_value=False, callback=_refuse_simulated)
 @click.option(
     "--recovery",
     type=click.Choice(tuple(POLICIES)),
     default="shrink",
     show_default=True,
-    help="The program's policy: restart starts the job again, under the others it goes on by itself.",
+    help="The program's policy: with restart a new launch resumes the job, with the others the survivors go on.",
 )
-@click.option("--launches", type=click.IntRange(min=1), default=LAUNCHES, show_default=True, help="Most launches.")
-@click.option("--deadline", type=Positive(), help="Longest time for one launch; absent: none.")
+@click.option("--launches", type=click.IntRange(min=1), default=LAUNCHES, show_default=True, help="Launch limit.")
+@click.option("--deadline", type=Positive(), help="Time limit of one launch; absent: none.")
 @click.option(
-    "--limit", "limit_s", type=Positive(), help="Kill a rank that is stopped for so long; absent: 1 s, more if busy."
+    "--limit", "limit_s", type=Positive(), help="Kill a rank that is stopped for this long; absent: 1 s, more if busy."
 )
 @click.option("--detector/--no-detector", default=True, show_default=True, help="Look for stopped ranks.")
-@click.option("--trace", is_flag=True, help="Record what each rank does when (see 'python -m emulator trace').")
-@click.option(
-    "--trace-limit",
-    type=click.IntRange(min=1),
-    metavar="EVENTS",
-    help="With --trace: events of each rank that are kept, the last ones.",
-)
-@click.option(
-    "--out",
-    metavar="DIR",
-    help="Keep a result and its page in this folder; absent: with --trace, in runs/program/<UTC time>, else nowhere.",
-)
-@click.option("--json", "json_file", metavar="FILE", help="Write status, launches, recoveries and ranks' ends to it.")
+@sharing(
+    "trace", "trace-limit", "out", "json",
+    out={"help": "Keep a result and its page in this folder; absent: with --trace, in runs/program/<UTC time>, else "
+         "nowhere."},
+    json={"help": "Write status, launches, recoveries and how ranks ended to this file."},
+)  # fmt: skip
 @click.argument("program", nargs=-1, required=True, metavar="PROGRAM.py|-m MODULE [ARGUMENT]...")
 def run(
     ranks: int, recovery: str, launches: int, deadline: float | None, limit_s: float | None, detector: bool,
-    trace: bool, trace_limit: int | None, out: str | None, json_file: str | None, program: tuple[str, ...],
+    trace: bool, trace_limit: int | None, out: str | None, json: str | None, program: tuple[str, ...],
 ) -> None:  # fmt: skip
     """Run a program that uses faults.recovering, routing or restarting, until its ranks have finished or failed.
 
@@ -79,9 +72,7 @@ def run(
     def start(traces: Path | None = None, seen: Callable[[dict[str, Any]], object] = lambda record: None) -> int:
         limit = limit_s if detector else 0.0
         with console.progress(screen, None) as ranks_at_work, live.on(ranks_at_work):
-            return run_program(
-                program, ranks, recovery, launches, deadline, json_file, limit, traces, trace_limit, seen
-            )
+            return run_program(program, ranks, recovery, launches, deadline, json, limit, traces, trace_limit, seen)
 
     if not trace and out is None:
         sys.exit(start())
@@ -98,7 +89,7 @@ def run(
 
 
 def _options_after(context: click.Context, arguments: Sequence[str]) -> list[str]:
-    """The program's arguments that are spelled like an option that was not given to this command."""
+    """Options of this command that stand after the program's name, and so are arguments of the program."""
     ours = {
         name
         for option in context.command.params
@@ -109,5 +100,5 @@ def _options_after(context: click.Context, arguments: Sequence[str]) -> list[str
 
 
 def in_result(record: dict[str, Any]) -> dict[str, Any]:
-    """What a result says of the program: as in the file of ``--json``, with each recovery in words as well."""
+    """The program's part of a result: the content of the ``--json`` file, and each recovery in words."""
     return record | {"recoveries": [facts | {"told": in_words(facts)} for facts in record["recoveries"]]}

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from emulator.core import wall_clock
-from emulator.errors import entry_of
+from emulator.errors import Registry
 from faults.detect.phi import PhiAccrual
 from faults.record.status_board import WORKING, StatusBoard
 
@@ -32,7 +32,7 @@ _FREE_RANKS_PER_CORE = 2
 
 
 def limit_for(ranks: int, cores: int | None = None) -> float:
-    """Seconds of silence that mean death.
+    """Seconds of silence after which a rank is declared dead.
 
     A rank that must wait for a core beats late, so the limit grows with the ranks per core, or with the machine's load
     if that is higher.
@@ -41,7 +41,7 @@ def limit_for(ranks: int, cores: int | None = None) -> float:
 
 
 def start_heartbeat(board: StatusBoard, member: int, every_s: float) -> threading.Event:
-    """Have a thread stamp the board every `every_s` seconds until the returned event is set or the process ends."""
+    """Start a thread that stamps the board every `every_s` seconds until the returned event is set."""
     stop = threading.Event()
 
     def beat() -> None:
@@ -54,7 +54,7 @@ def start_heartbeat(board: StatusBoard, member: int, every_s: float) -> threadin
 
 
 class Heartbeat:
-    """Suspects every member that has not beaten for `limit_s` seconds."""
+    """Suspects every member without a heartbeat for `limit_s` seconds."""
 
     def __init__(self, board: StatusBoard, limit_s: float) -> None:
         self.board, self.limit_s = board, limit_s
@@ -66,11 +66,11 @@ class Heartbeat:
 
 
 def _no_watch(board: StatusBoard, limit_s: float) -> None:
-    """The launcher watches for nothing: the MPI runtime reports the deaths."""
+    """Return no suspicions: the MPI runtime reports the deaths."""
 
 
 def _no_part(board: StatusBoard, member: int, members: int, attempt: int, limit_s: float) -> None:
-    """A rank does nothing for its detection."""
+    """Do nothing: with this detector a rank takes no part in its detection."""
 
 
 def _beating(board: StatusBoard, member: int, members: int, attempt: int, limit_s: float) -> None:
@@ -91,7 +91,7 @@ def _swimming(board: StatusBoard, member: int, members: int, attempt: int, limit
 
 @dataclass(frozen=True)
 class Detector:
-    """A failure detector.
+    """A failure detector and its properties.
 
     Attributes
     ----------
@@ -110,25 +110,13 @@ class Detector:
     among_ranks: bool = False
 
 
-DETECTORS = {
-    detector.name: detector
-    for detector in (
-        Detector("runtime", has_limit=False),
-        Detector("heartbeat", Heartbeat, _beating),
-        Detector("phi", PhiAccrual, _beating),
-        Detector("swim", _suspicions, _swimming, among_ranks=True),
-    )
-}
+DETECTORS = Registry(
+    "a detector",
+    Detector("runtime", has_limit=False),
+    Detector("heartbeat", Heartbeat, _beating),
+    Detector("phi", PhiAccrual, _beating),
+    Detector("swim", _suspicions, _swimming, among_ranks=True),
+)
+of = DETECTORS.of
 RUNTIME, HEARTBEAT = "runtime", "heartbeat"
 """The detectors of jobs that name none: without, and with a rank that is stopped."""
-
-
-def of(name: str) -> Detector:
-    """The detector of that name.
-
-    Raises
-    ------
-    UsageError
-        There is none.
-    """
-    return entry_of(DETECTORS, name, "a detector")

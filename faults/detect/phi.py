@@ -1,4 +1,4 @@
-"""The phi-accrual failure detector: how unlikely a silence is, given how this member has beaten so far.
+"""The phi-accrual failure detector: how improbable a silence is, given the member's heartbeats so far.
 
     phi = -log10 P(a gap between beats is longer than the present silence)
 
@@ -21,7 +21,7 @@ _FEWEST = 5
 
 
 def phi(silence_s: float, mean_s: float, deviation_s: float) -> float:
-    """-log10 of the normal tail beyond `silence_s`; grows without bound."""
+    """-log10 of the probability of a normal variable above `silence_s`; grows without bound."""
     z = (silence_s - mean_s) / (deviation_s * math.sqrt(2))
     tail = 0.5 * math.erfc(z)
     if tail > 1e-300:
@@ -30,7 +30,7 @@ def phi(silence_s: float, mean_s: float, deviation_s: float) -> float:
 
 
 class PhiAccrual:
-    """Suspects members whose phi passes the threshold.
+    """Suspects members whose phi exceeds the threshold.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""SWIM among the ranks of a host, beside MPI: a thread of every rank pings and answers over datagrams.
+"""SWIM among the ranks of a host, without MPI: a thread of every rank pings and answers over datagrams.
 
     threads of all ranks      ping, ack, ping-req (`primitives.membership.swim`) over sockets of the kernel
          └─ declared dead ──► suspected on the status board ──► killed by the launcher ──► the runtime tells all ranks
@@ -30,7 +30,7 @@ _LOOK_S = 0.01
 
 
 def settings(limit_s: float) -> Settings:
-    """Protocol periods with which a silent member is declared dead after about `limit_s` seconds.
+    """Protocol periods by which a silent member is declared dead after about `limit_s` seconds.
 
     A ping fails within the first 1.6 periods or so; then come the period of that ping, and the suspicion.
     """
@@ -38,7 +38,7 @@ def settings(limit_s: float) -> Settings:
 
 
 def start(board: StatusBoard, member: int, members: int, attempt: int, limit_s: float) -> None:
-    """Start this member's thread, which takes part from when all members have come to the end of the process."""
+    """Start this member's thread, which runs from when all members have started to the end of the process."""
     swim = Member(board, member, members, attempt, limit_s)
     threading.Thread(target=swim.take_part, name="swim", daemon=True).start()
 
@@ -65,7 +65,7 @@ class Member:
             self.turn()
 
     def turn(self) -> None:
-        """Do what is due and take in at most one message; waits for it for a few milliseconds."""
+        """Do what is due and receive at most one message, waiting a few milliseconds for it."""
         self._restart()
         answers = self._swim.tick(self._clock.now())
         if message := self._next():
@@ -78,11 +78,11 @@ class Member:
         self._swim.events.clear()
 
     def close(self) -> None:
-        """Close the socket: no ping is answered any more."""
+        """Close the socket: this member answers no more pings."""
         self._box.close()
 
     def _restart(self) -> None:
-        """Start the protocol, at the beginning and after every refutation."""
+        """Start the protocol, at the beginning and again after every refuted suspicion."""
         generation = int(self.board.refuted[0])
         if generation != self._generation:
             self._generation = generation
@@ -90,7 +90,7 @@ class Member:
             self._swim = Swim(self.member, range(self.members), self.settings, seed=generation, now=first)
 
     def _next(self) -> Message | None:
-        """The next message of this restart, or None when something is due."""
+        """The next message since the last restart, or None when something is due."""
         due = self.settings.period_s if self._swim.evicted else self._swim.due - self._clock.now()
         self._box.settimeout(min(max(due, 1e-3), _LOOK_S))
         try:
@@ -106,7 +106,7 @@ class Member:
 
 
 class GroupSuspicions:
-    """The launcher's part: the members that other members suspect, read from the status board."""
+    """The launcher's part: read from the status board which members others suspect."""
 
     def __init__(self, board: StatusBoard) -> None:
         self.board = board

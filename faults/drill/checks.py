@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from emulator.report.views.drill import PHASES
+from emulator.policies import named
 from faults.drill import phase_checks, timeline
-from faults.drill.timeline import PHASE_ENDS, Episode, Record
+from faults.drill.timeline import Episode, Record
 from faults.launch.supervise import Finished
 from faults.launch.watchdog import BY_ITSELF
 from faults.patterns.catalogue import CATALOGUE
-from faults.record.journal import What
+from faults.record.journal import PHASE_ENDS, What
 
 CHECKS = {
     "finished": "a result file of a rank that reached the end",
@@ -58,7 +58,7 @@ class Evaluation:
 
     @property
     def phases(self) -> dict[str, float]:
-        return {p: sum(e.phases[p] for e in self.episodes) for p in PHASES} if self.episodes else {}
+        return {p: sum(e.phases[p] for e in self.episodes) for p in PHASE_ENDS} if self.episodes else {}
 
     @property
     def lost_steps(self) -> int:
@@ -90,7 +90,7 @@ def evaluate(finished: Finished) -> Evaluation:
 
 
 def _fired(finished: Finished) -> list[dict[str, Any]]:
-    """Per fault line: whether all of its events happened, and the first instant since the start of the drill."""
+    """For each fault line, whether all of its events happened, and when the first did (s since the drill began)."""
     struck = timeline.struck(finished.records)
     lines: dict[str, list[float | None]] = {}
     rated = {e.text for e in finished.spec.events if e.rated}
@@ -113,7 +113,7 @@ def _count(fired: Sequence[dict[str, Any]]) -> str:
 
 
 def _committed_once(records: Sequence[Record], last_attempt: int, steps: int) -> tuple[bool, str]:
-    """Whether each step is in the final history once; a later launch replaces it from where it resumed."""
+    """Whether the final history has each step once; a later launch replaces it from the step where it resumed."""
     history: list[int] = []
     for attempt in range(last_attempt + 1):
         resumed = [r["step"] for r in records if (r["what"], r["attempt"]) == (What.RESUMED, attempt)]
@@ -134,7 +134,7 @@ def _committed_once(records: Sequence[Record], last_attempt: int, steps: int) ->
 
 
 def _commits_of(records: Sequence[Record], attempt: int, leavers: bool = False) -> dict[int, list[int]]:
-    """Each member's committed steps in order; with `leavers` only of members that left by themselves."""
+    """Each member's committed steps in order; with `leavers` only of members that left as they were told."""
     left = {r["member"] for r in records if (r["what"], r["attempt"]) == (What.LEFT, attempt)}
     found: dict[int, list[int]] = {}
     for r in records:
@@ -153,7 +153,7 @@ def _odd(done: list[int]) -> str:
 
 
 def _late_commits(records: Sequence[Record]) -> str:
-    """A commit by a rank after its death; empty if there is none."""
+    """Describe a commit by a rank after its death; empty if there is none."""
     for death in timeline.deaths(records):
         mine = [r for r in records if (r["member"], r["attempt"]) == (death.member, death.attempt)]
         late = [r for r in mine if r["what"] == What.COMMIT and r["at"] > death.gone]
@@ -163,7 +163,7 @@ def _late_commits(records: Sequence[Record]) -> str:
 
 
 def _dead_as_injected(finished: Finished) -> tuple[bool, str]:
-    """Whether exactly the ranks of the plan died; any other one crashed silently."""
+    """Whether exactly the ranks of the plan died; any other one has crashed."""
     records, last = finished.records, finished.spec.attempt
     for attempt in range(last):
         begun = any((r["what"], r["attempt"]) == (What.STARTED, attempt) for r in records)
@@ -188,7 +188,7 @@ def _dead_as_injected(finished: Finished) -> tuple[bool, str]:
 
 
 def _last_words(folder: Path) -> str:
-    """A rank's crash in a call of MPI, else the last line of the job's output; and the file that holds it."""
+    """A rank's crash in a call of MPI, else the last line of the job's output; and the file that has it."""
     output = folder / "output.txt"
     text = output.read_text(errors="replace") if output.exists() else ""
     if crash := _CRASH.search(text):
@@ -200,7 +200,8 @@ def _last_words(folder: Path) -> str:
 def _of_mpirun(status: int | None, folder: Path) -> str:
     if status is not None and status < 0:
         crash = signal.Signals(-status).name
-        return f"mpirun itself crashed ({crash}), which no job survives: --recovery restart launches it again"
+        able = named(lambda one: one.relaunches)
+        return f"mpirun itself crashed ({crash}), which no job survives: --recovery {able} launches it again"
     return f"mpirun returned {status} and no rank left a result{_last_words(folder)}"
 
 
@@ -211,7 +212,7 @@ def _where_it_stopped(finished: Finished, checks: dict[str, tuple[bool, str]]) -
         return lost["phase"], lost["reason"]
     last = finished.endings[-1]
     if not checks["finished"][0]:
-        following = dict(zip(PHASE_ENDS.values(), list(PHASES)[1:], strict=False))
+        following = dict(zip(PHASE_ENDS.values(), list(PHASE_ENDS)[1:], strict=False))
         # While the launcher kills one rank after the other, those left may notice and agree.
         reached = [r["what"] for r in finished.records if r["what"] in following and r["at"] <= last.at]
         phase = following[reached[-1]] if reached else "detect"

@@ -1,4 +1,4 @@
-"""Run a drill: the job without faults, then with them, once or several times; and its part of `result.json`."""
+"""Run a drill, the job once without faults and then with them; make its part of `result.json`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import Any
 from emulator.errors import UsageError
 from emulator.launch import mpirun
 from emulator.measure import statistics
-from emulator.report.views.drill import PHASES
 from emulator.trace import folder as traces
 from faults.checkpoint.store import MARK, Store
 from faults.drill.checks import Evaluation, evaluate
@@ -21,6 +20,7 @@ from faults.drill.training import DATA, save_digits
 from faults.launch import two_hosts
 from faults.launch.supervise import Finished, need_ulfm, supervise
 from faults.patterns.catalogue import CATALOGUE
+from faults.record.journal import PHASE_ENDS
 
 STEADY = "steady"
 """The folder of the job without faults."""
@@ -28,7 +28,7 @@ _OF_A_REPEAT = ("recovered", "recovery_seconds", "phases", "lost_steps", "throug
 
 
 def repeat_folder(number: int) -> str:
-    """The folder of a repeat, within that of its drill."""
+    """The folder of a repeat, inside the drill's folder."""
     return f"repeat-{number:03d}"
 
 
@@ -52,10 +52,10 @@ class Outcome:
         return self.failed is None
 
     def to_json(self) -> dict[str, Any]:
-        """The drill's part of the result file: the first repeat's figures, medians and intervals over all."""
+        """The drill's part of the result file: figures of the first repeat, medians and intervals over all."""
         job, first, failed, repeats = self.job, self.evaluations[0], self.failed, self.evaluations
         recovery = _spread(j.recovery_seconds for j in repeats)
-        phases = {p: _spread(j.phases.get(p) for j in repeats) for p in PHASES if any(j.phases for j in repeats)}
+        phases = {p: _spread(j.phases.get(p) for j in repeats) for p in PHASE_ENDS if any(j.phases for j in repeats)}
         throughput = {when: _spread(j.throughput[when] for j in repeats) for when in ("before", "after")}
         return {
             "pattern": job.pattern,
@@ -90,7 +90,7 @@ class Outcome:
 
 
 def _spread(values: Iterable[float | None]) -> dict[str, Any] | None:
-    """Median and interval of the values that there are."""
+    """Median and interval of the values that are not None."""
     measured = [value for value in values if value is not None]
     return statistics.summary(measured) if measured else None
 
@@ -179,7 +179,7 @@ def simulated(spec: JobSpec, folder: Path) -> Finished:
 
 
 def _check_free(folder: Path) -> None:
-    """Reject a folder with files that are not an earlier job's: the folder is emptied before the job begins."""
+    """Reject a folder with files other than an earlier job's: it is emptied before the job begins."""
     if folder.exists() and not (folder / FILE).is_file() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(
             f"a job's folder is empty or an earlier job's, {folder} holds something else: choose another with --out DIR"
@@ -187,7 +187,7 @@ def _check_free(folder: Path) -> None:
 
 
 def _own_checkpoints(spec: JobSpec, job: str) -> str:
-    """An empty folder for this job's checkpoints within the chosen one.
+    """Make an empty folder for this job's checkpoints in the chosen one.
 
     Raises
     ------
@@ -206,7 +206,7 @@ def _own_checkpoints(spec: JobSpec, job: str) -> str:
 
 
 def _steady_state(job: JobSpec, folder: Path, mpi: mpirun.Mpi) -> float:
-    """Seconds of the fault-free run, which must pass all checks."""
+    """Seconds per step of the fault-free run, which must pass all checks."""
     _, calm = launch_once(replace(job, events=[]), folder, mpi)
     if not calm.recovered:
         raise UsageError(

@@ -1,4 +1,4 @@
-"""The job file: the description of a job, JSON in its folder that every rank reads."""
+"""The job file: the description of a job as JSON in its folder, which every rank reads."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from faults import detect, policies
+from emulator import policies
+from emulator.policies import Policy
+from faults import detect
 from faults.detect import Detector
 from faults.drill.request import Request
 from faults.plan.model import Event
-from faults.policies import Policy
 from faults.simulate.costs import JobCosts
 
 FILE = "job.json"
@@ -27,7 +28,7 @@ LEVELS = {"memory": ("memory",), "memory,disk": ("memory", "disk")}
 
 @dataclass
 class JobSpec(Request):
-    """A request in which nothing is left open, and the events that it means for its ranks."""
+    """A resolved request: every field has a value, and faults are events of ranks."""
 
     recovery: str = ""
     spares: int = 0
@@ -43,7 +44,7 @@ class JobSpec(Request):
 
     @property
     def costs(self) -> JobCosts:
-        """What a simulated job is told."""
+        """Times given to a simulated job (MPI's runtime, mpirun, a step), not simulated."""
         return JobCosts()
 
     @property
@@ -57,18 +58,18 @@ class JobSpec(Request):
 
     @property
     def world(self) -> int:
-        """Processes at the start."""
+        """Number of processes at the start, spares included."""
         return self.ranks + self.spares
 
     @property
     def name(self) -> str:
-        """The identity of the job in its checkpoints."""
+        """The identity of the job in the headers of its checkpoints."""
         options = " ".join(f"{key}={value}" for key, value in sorted(self.options.items()))
         return f"{self.pattern} seed={self.seed} steps={self.steps} {options}"
 
     @property
     def members(self) -> int:
-        """Rows on the board."""
+        """Number of rows on the status board."""
         return self.world + NEWCOMERS
 
     def save(self, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Check that the phases of a recovery are consistent; they lie end to end by construction, so a sum proves little.
+"""Check that the phases of a recovery are consistent; their sum proves little, because they lie end to end.
 
     sum     the phases, from the survivors' journals, add up to the time from the instant of death on the status board
             to the last survivor's own time stamp of having finished the interrupted step
@@ -33,7 +33,7 @@ _GIVEN = "s"  # a rank that joins is given the state; a further death then inter
 
 
 def check(finished: Finished, found: Sequence[Episode]) -> tuple[bool, str]:
-    """Whether all of that holds for every recovery; else the first that does not."""
+    """Check all of these rules for every recovery; returns the first violation."""
     if why := _out_of_order(finished.records) or _needless(finished):
         return False, why
     for episode in found:
@@ -45,7 +45,7 @@ def check(finished: Finished, found: Sequence[Episode]) -> tuple[bool, str]:
 
 
 def _out_of_order(records: Sequence[Record]) -> str:
-    """Records are sorted by time; a rank whose clock went back has them in another order in its file."""
+    """Find a rank whose records are in another order in its file than by time: its clock went back."""
     last: dict[tuple[int, int], Record] = {}
     for r in records:
         if r["what"] in _OF_A_STEP:
@@ -57,7 +57,7 @@ def _out_of_order(records: Sequence[Record]) -> str:
 
 
 def _needless(finished: Finished) -> str:
-    """A repair without a death; where ranks detect failures among themselves, a refuted suspicion causes one too."""
+    """Find a repair without a death; with detection among ranks, a refuted suspicion may cause one."""
     spec = finished.spec
     if not spec.policy.repairs or spec.failure_detector.among_ranks:
         return ""
@@ -87,7 +87,7 @@ def _sum(finished: Finished, episode: Episode) -> str:
 
 
 def _within(finished: Finished, episode: Episode) -> dict[int, list[Record]]:
-    """The phase records of each survivor in the recovery; under restart of the last launch's ranks."""
+    """The phase records of each survivor in the recovery; under restart, of the last launch's ranks."""
     fallen = {(death.member, death.attempt) for death in episode.deaths}
     inside = [r for r in finished.records if episode.began < r["at"] <= episode.ended and r["what"] in _LETTERS]
     if finished.spec.policy.relaunches:
@@ -116,7 +116,7 @@ def _chain(finished: Finished, episode: Episode) -> str:
 
 
 def _joining(finished: Finished, episode: Episode) -> set[int]:
-    """Members that were in the repair by which processes join as the episode began."""
+    """Members that took part in the repair in which processes join, as the recovery began."""
     if not finished.spec.policy.later:
         return set()
     before = {r["member"]: r["what"] for r in finished.records if r["at"] <= episode.began and r["what"] in _OF_A_STEP}
@@ -124,7 +124,7 @@ def _joining(finished: Finished, episode: Episode) -> set[int]:
 
 
 def _finishers(finished: Finished, episode: Episode) -> set[int]:
-    """Members at work before the death that finished the interrupted step after it, in the same launch."""
+    """Members at work before the death that completed the interrupted step after it, in the same launch."""
     commits = [r for r in finished.records if r["what"] == What.COMMIT]
     fallen = {(death.member, death.attempt) for death in episode.deaths}
     began = {(r["member"], r["attempt"]) for r in commits if completed(r) < episode.began}
@@ -136,7 +136,7 @@ def _finishers(finished: Finished, episode: Episode) -> set[int]:
 
 
 def _cause(finished: Finished, episode: Episode) -> str:
-    """Of the first agreement: a rank that enters it with an error met that before any rank knows the outcome."""
+    """Check the first agreement: a rank that enters it with an error met the error before any rank knew the outcome."""
     if not finished.spec.policy.repairs or _joining(finished, episode):
         return ""
     joined = {r["member"] for r in finished.records if r["what"] == What.JOINED and r["at"] > episode.began}

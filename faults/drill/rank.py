@@ -1,4 +1,4 @@
-"""What one rank of a drill does, whatever it runs on: its instruments, the pattern's program, its result file."""
+"""Run one rank of a drill on any platform: its instruments, the pattern's program, its result file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from faults.record.status_board import NO_RANK, StatusBoard
 
 
 def instruments(folder: Path, spec: JobSpec, member: int, platform: Platform = LOCAL) -> DrillContext:
-    """Journal, board and injector of a member of the job in that folder."""
+    """Make journal, board and injector of a member of the job in that folder."""
     board = StatusBoard(folder / job_spec.BOARD, spec.members, len(spec.events), platform)
     place = member if member < spec.world else NO_RANK
     board.enter(member, place, spec.attempt)
@@ -28,7 +28,7 @@ def instruments(folder: Path, spec: JobSpec, member: int, platform: Platform = L
 
 
 def work(spec: JobSpec, folder: Path, tools: DrillContext) -> None:
-    """Run the pattern's program and leave a result file, or note in the journal why the job was given up."""
+    """Run the pattern's program and write a result file, or journal why the job was given up."""
     module = spec.options.get("program", f"faults.patterns.{spec.pattern.replace('-', '_')}")
     try:
         record = importlib.import_module(module).run(spec, folder, tools)
@@ -44,7 +44,7 @@ def work(spec: JobSpec, folder: Path, tools: DrillContext) -> None:
 
 
 def leave(tools: DrillContext) -> None:
-    """Note that this rank leaves by itself."""
+    """Record on board and journal that this rank leaves as it was told."""
     tools.journal.write(What.LEFT)
     if tools.recorder is not None:
         tools.recorder.close()

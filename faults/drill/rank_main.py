@@ -20,7 +20,7 @@ from faults.inject.drill_context import DrillContext  # noqa: E402
 from faults.record.journal import What  # noqa: E402
 from faults.record.status_board import claim  # noqa: E402
 from faults.recover.replacements.admission import spawned  # noqa: E402
-from faults.recover.user_loop.program_failure import die_loudly  # noqa: E402
+from faults.recover.user_loop.program_failure import end_on_exception  # noqa: E402
 
 _TOGETHER_S = 2.0  # longest wait for the other ranks to be ready to leave, as they have agreed to
 
@@ -56,5 +56,5 @@ def _leave(spec: JobSpec, tools: DrillContext) -> None:
 
 
 if __name__ == "__main__":
-    sys.excepthook = die_loudly
+    sys.excepthook = end_on_exception
     main(Path(sys.argv[1]))

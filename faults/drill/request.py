@@ -1,4 +1,4 @@
-"""The request for a drill, of the command line, of a campaign or of a program."""
+"""A drill as requested by the command line, a campaign or a program."""
 
 from __future__ import annotations
 
@@ -61,11 +61,11 @@ class Request:
 
     @property
     def network(self) -> str | None:
-        """The network by name or file; None for the transport as it is."""
+        """The name or file of the network; None for bare MPI."""
         return self.net or (SIMULATED_NET if self.simulate else None)
 
     def spec(self, seed: int | None = None) -> JobSpec:
-        """The job that this means, with the draws of that seed (absent: its own); see `faults.drill.resolution`."""
+        """Resolve the request into a job, with the draws of `seed` (absent: its own); see `faults.drill.resolution`."""
         from faults.drill.resolution import resolve  # ranks read requests and resolve none
 
         return resolve(self, self.seed if seed is None else seed)

@@ -1,13 +1,14 @@
-"""Resolve a request to a job; reject what is contradictory or impossible."""
+"""Resolve a request into a job; reject what is contradictory or impossible."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
 
+from emulator import policies
 from emulator.errors import UsageError
 from emulator.network import load
-from faults import policies
+from emulator.policies import Policy
 from faults.agree.quorum import has_quorum
 from faults.detect import HEARTBEAT, RUNTIME
 from faults.drill import survivors
@@ -21,14 +22,13 @@ from faults.plan.events import resolve as events_of
 from faults.plan.grammar import parse
 from faults.plan.kinds import KINDS
 from faults.plan.model import Event, Fault, When
-from faults.policies import Policy
 
 _SIMULATED_BYTES = 3 << 20  # of a simulated rank with its communicators and its model
 OWN_BYTES = 1 << 16  # of arrays that only one rank has, where there are levels of checkpoints
 
 
 def resolve(request: Request, seed: int) -> JobSpec:
-    """The job of one repeat, whose faults are drawn by `seed`.
+    """Resolve the request into the job of one repeat, whose faults are drawn with `seed`.
 
     Raises
     ------
@@ -77,7 +77,7 @@ def resolve(request: Request, seed: int) -> JobSpec:
 
 
 def placement(job: JobSpec) -> list[int] | None:
-    """Host of each working rank and of each spare: as requested, else of the network."""
+    """The host of each working rank and of each spare: as requested, else from the network."""
     if job.real_hosts:
         return two_hosts.placement(job.ranks)
     if isinstance(job.hosts, int):
@@ -89,17 +89,17 @@ def placement(job: JobSpec) -> list[int] | None:
 
 
 def _groups(job: JobSpec) -> dict[str, list[int]]:
-    """The racks, or the regions, in which the network's hosts stand: the number of each rank's."""
+    """The number of each rank's rack or region, where the network's hosts are in racks or regions."""
     if job.net is None:
         return {}
     network = load(job.net).sized(job.world)
     names = [network.group_of(rank) for rank in range(job.world)]
     order = list(dict.fromkeys(names))
-    return {} if None in names else {network.plan.topology.kind.removesuffix("s"): [order.index(one) for one in names]}
+    return {} if None in names else {network.spec.topology.kind.removesuffix("s"): [order.index(one) for one in names]}
 
 
 def even_hosts(ranks: int, spares: int, hosts: int) -> list[int]:
-    """Ranks in even blocks on so many hosts; spares, which come after them, wait on the first.
+    """Place ranks in even blocks on `hosts` hosts; spares, which follow them, on the first.
 
     Raises
     ------
@@ -112,7 +112,7 @@ def even_hosts(ranks: int, spares: int, hosts: int) -> list[int]:
 
 
 def check_network(net: str, ranks: int, policy: Policy | None) -> None:
-    """Reject an emulated network that so many ranks, spares included, cannot use, or that the policy cannot.
+    """Reject an emulated network that is too small for the ranks, spares included, or unfit for the policy.
 
     Parameters
     ----------
@@ -125,27 +125,27 @@ def check_network(net: str, ranks: int, policy: Policy | None) -> None:
     """
     load(net).sized(ranks)
     if policy is not None and policy.spawns:
-        able = ", ".join(one.name for one in policies.POLICIES.values() if one.refills and not one.spawns)
-        raise UsageError(f"a process cannot be spawned into an emulated network: choose {able} or shrink")
+        able = policies.named(lambda one: one.patterns == policy.patterns and not one.spawns)
+        raise UsageError(f"a process cannot be spawned into an emulated network: choose {able}")
 
 
 def _check_ranks(job: JobSpec, pattern: Pattern) -> None:
     policy = job.policy
     if policy.has_spares and job.spares < 1:
         raise UsageError(
-            f"recovery by {policy.name} needs a rank that waits, got --spares {job.spares}: give --spares 1"
+            f"--recovery {policy.name} needs at least one spare rank, got --spares {job.spares}: give --spares 1"
         )
     if job.spares and not policy.has_spares:
-        able = " or ".join(one.name for one in policies.POLICIES.values() if one.has_spares)
+        able = policies.named(lambda one: one.has_spares)
         raise UsageError(
-            f"ranks wait for --recovery {able} only, got --spares {job.spares} with {policy.name}: leave it out"
+            f"--spares is only for --recovery {able}, got --spares {job.spares} with {policy.name}: leave it out"
         )
     if job.ranks < pattern.least_ranks:
         raise UsageError(f"{pattern.name} needs at least {pattern.least_ranks} ranks, got {job.ranks}: give -n more")
     if job.real_hosts and (not policy.relaunches or job.net is not None or job.hosts is not None):
         raise UsageError(
-            "the loss of a real host's daemon ends the whole job: --real-hosts goes with --recovery restart, "
-            "and without --net and --hosts"
+            "the loss of a real host's daemon ends the whole job: --real-hosts goes with --recovery "
+            f"{policies.named(lambda one: one.relaunches)}, and without --net and --hosts"
         )
     if job.simulate:
         _check_simulated(job)
@@ -154,7 +154,7 @@ def _check_ranks(job: JobSpec, pattern: Pattern) -> None:
 
 
 def _check_simulated(job: JobSpec) -> None:
-    """Reject what simulated ranks do not do, and more of them than fit into memory."""
+    """Reject options that simulated ranks do not support, and more ranks than fit into memory."""
     from emulator.sim.run import check_memory  # it imports MPI, which a launcher does without
 
     check_memory(job.world, _SIMULATED_BYTES)
@@ -170,8 +170,10 @@ def _check_checkpoints(job: JobSpec, pattern: Pattern) -> None:
     policy, checkpoint = job.policy, job.checkpoint
     if checkpoint["levels"] and not (pattern.lockstep and policy.repairs and policy.keeps_places):
         raise UsageError(
-            "levels of checkpoints are for what a rank alone has and another takes over: --checkpoint goes with "
-            "ring and --recovery spare or respawn (restart keeps all on disk)"
+            "--checkpoint memory,disk saves the private state of each rank for a process that replaces it: it goes "
+            f"with ring and --recovery {policies.named(lambda one: one.repeats_steps and one.keeps_places)} "
+            f"({policies.named(lambda one: one.relaunches)} keeps all state on disk), got {pattern.name} and "
+            f"{policy.name}"
         )
     if policy.relaunches and checkpoint["every"] == 0 and checkpoint["mtbf_s"] is None:
         raise UsageError(
@@ -179,18 +181,21 @@ def _check_checkpoints(job: JobSpec, pattern: Pattern) -> None:
         )
     if job.options.get("checksum") and not policy.repairs:
         raise UsageError(
-            f"--checksum compares the state that recovering keeps the same on all ranks: ring by shrink, spare, "
-            f"respawn or rejoin, got {job.recovery}: leave it out"
+            f"--checksum compares the state of which all ranks hold a copy: ring with --recovery "
+            f"{policies.named(lambda one: one.repeats_steps)}, got {job.recovery}: leave it out"
         )
     if checkpoint["levels"] and job.options["agree"] == 0:
-        raise UsageError("what a rank alone has is kept with each agreement: --agree-every 1 or more, got 0")
+        raise UsageError(
+            "--checkpoint memory,disk saves private state at each agreement: give --agree-every 1 or more, got 0"
+        )
 
 
 def _check_detector(job: JobSpec, pattern: Pattern) -> None:
     if job.failure_detector.among_ranks and not (pattern.lockstep and job.policy.repairs and not job.policy.spawns):
         raise UsageError(
-            f"--detector {job.detector} is for processes that a job begins and goes on with: ring by shrink or spare, "
-            f"got {pattern.name} by {job.recovery}: choose {HEARTBEAT}"
+            f"--detector {job.detector} needs a job whose processes are all started at its beginning: ring with "
+            f"--recovery {policies.named(lambda one: one.repeats_steps and not one.spawns)}, got {pattern.name} with "
+            f"{job.recovery}: choose {HEARTBEAT}"
         )
 
 
@@ -201,41 +206,42 @@ def _check_kinds(job: JobSpec, pattern: Pattern, faults: Sequence[Fault]) -> Non
         kind = fault.kind
         if fault.when.phase is not None and fault.when.phase not in points:
             raise UsageError(
-                f"fault {fault.text!r}: {pattern.name} by {job.recovery} has the phases "
+                f"fault {fault.text!r}: {pattern.name} with --recovery {job.recovery} has the phases "
                 f"{', '.join(points) or 'none'}, got {fault.when.phase!r}"
             )
         if kind.falsifies and not pattern.detects_lies:
             able = ", ".join(one.name for one in CATALOGUE.values() if one.detects_lies)
-            raise UsageError(f"fault {fault.text!r}: a lie is not detected in {pattern.name}: choose {able}")
+            raise UsageError(f"fault {fault.text!r}: {pattern.name} does not detect false values: choose {able}")
         if kind.told and not (job.policy.repairs or job.policy.relaunches):
-            able = ", ".join(one.name for one in policies.POLICIES.values() if one.repairs or one.relaunches)
+            able = policies.named(lambda one: one.repairs or one.relaunches)
             raise UsageError(
-                f"fault {fault.text!r}: a rank hands over what it has by {able}, got {job.recovery}: choose ring"
+                f"fault {fault.text!r}: a rank can leave at the end of a step only with ring and --recovery {able}, "
+                f"got {pattern.name} and {job.recovery}"
             )
         if kind.spoils_messages and job.net is not None:
-            raise UsageError(f"fault {fault.text!r} meets messages of MPI itself, got --net {job.net}: leave it out")
+            raise UsageError(f"fault {fault.text!r} changes messages of MPI itself, got --net {job.net}: leave it out")
         if (kind.spoils_state or kind.spoils_messages) and not (pattern.lockstep and job.policy.repairs):
             raise UsageError(
-                f"fault {fault.text!r} meets state that all ranks hold and recovering keeps: ring by shrink, spare, "
-                f"respawn or rejoin, got {pattern.name} by {job.recovery}"
+                f"fault {fault.text!r} changes state of which all ranks hold a copy: ring with --recovery "
+                f"{policies.named(lambda one: one.repeats_steps)}, got {pattern.name} by {job.recovery}"
             )
         if kind.needs_checkpoints and not job.on_disk:
             raise UsageError(
-                f"fault {fault.text!r} meets checkpoints, which --recovery restart and --checkpoint memory,disk "
-                f"write, not {job.recovery}"
+                f"fault {fault.text!r} needs checkpoints on disk, which --recovery {job.recovery} does not write: "
+                f"choose --recovery {policies.named(lambda one: one.relaunches)} or --checkpoint memory,disk"
             )
         if kind.needs_network and job.net is None:
-            raise UsageError(f"fault {fault.text!r} meets an emulated network: choose one with --net")
+            raise UsageError(f"fault {fault.text!r} needs an emulated network: choose one with --net")
         if kind.needs_duration and fault.duration_s is None:
-            raise UsageError(
-                f"fault {fault.text!r}: a {kind.name} heals by itself, say when: {kind.name} ... for 200 ms"
-            )
+            raise UsageError(f"fault {fault.text!r}: a {kind.name} needs a duration: add 'for 200 ms'")
         if fault.when.emulated_s is not None and job.net is None:
-            raise UsageError(f"fault {fault.text!r}: emulated time passes on an emulated network: choose --net")
+            raise UsageError(
+                f"fault {fault.text!r}: an instant of emulated time needs an emulated network: choose one with --net"
+            )
 
 
 def _only_in_repair(job: JobSpec, when: When) -> bool:
-    """Whether a job reaches that point only after a death."""
+    """Whether the job reaches this named point only after a death."""
     if when.phase != "agree":
         return when.recovery or when.phase in job.policy.points
     every = job.options.get("agree", 1)
@@ -244,7 +250,7 @@ def _only_in_repair(job: JobSpec, when: When) -> bool:
 
 
 def _check_roles(job: JobSpec, pattern: Pattern) -> None:
-    """Reject a named point that the rank never reaches; after another rank's death it may have that rank's role."""
+    """Reject a named point that the rank never reaches; after a death it may take over another rank's role."""
     for event in job.events:
         role = pattern.phases.get(event.when.phase or "")
         heir = any(other.kind.final and other.rank != event.rank for other in job.events)
@@ -256,7 +262,7 @@ def _check_roles(job: JobSpec, pattern: Pattern) -> None:
 
 
 def _check_flips(job: JobSpec) -> None:
-    """Reject flips that meet no state, and those after which no majority of ranks has the right one."""
+    """Reject flips at ranks without state, and flips that leave no majority of ranks with the right state."""
     flips = [event for event in job.events if event.kind.spoils_state or event.kind.spoils_messages]
     for event in flips:
         together = {other.rank for other in flips if other.when == event.when and other.kind.spoils_state}
@@ -272,7 +278,7 @@ def _check_flips(job: JobSpec) -> None:
 
 
 def _cut_off(job: JobSpec, limit_s: float) -> list[Event]:
-    """An event for each rank that stops because a cut that lasts longer than that leaves it without a quorum.
+    """Make an event for each rank that stops because a cut longer than `limit_s` leaves it without a quorum.
 
     Raises
     ------
@@ -300,7 +306,7 @@ def _cut_off(job: JobSpec, limit_s: float) -> list[Event]:
 
 
 def _with_daemon(event: Event, faults: Sequence[Fault]) -> Event:
-    """A real host dies with its daemon."""
+    """Mark a host failure so that the daemon (prted) of a real host is killed as well."""
     fault = faults[int(event.ident.partition(".")[0])]
     if not fault.kind.whole_host or not fault.target.hosts:
         return event

@@ -1,4 +1,4 @@
-"""Reject a plan that leaves too few ranks; how many remain after all planned deaths, as far as the plan tells."""
+"""Reject a plan that leaves too few ranks, as far as the plan tells which ones die."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from faults.plan.model import Event, When
 
 
 def deaths(job: JobSpec) -> list[Event]:
-    """The certain deaths of the plan."""
+    """The deaths that the plan is certain to cause."""
     return [event for event in job.events if event.surely_ends_rank]
 
 
 def at_work_after(job: JobSpec) -> int:
-    """Ranks at work at the end."""
+    """Number of ranks at work at the end."""
     living = job.world - len(deaths(job))
     if job.policy.has_spares:
         return max(0, min(job.ranks, living))

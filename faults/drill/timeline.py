@@ -13,21 +13,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from emulator.report.views.drill import PHASES
 from emulator.units import format_time
 from faults.plan.kinds import KINDS
-from faults.record.journal import What
+from faults.record.journal import PHASE_ENDS, What
 
 _NEVER = float("inf")
-PHASE_ENDS = dict(zip(PHASES, (What.NOTICED, What.AGREED, What.REBUILT, What.RESTORED, What.COMMIT), strict=True))
-"""The record that ends each phase of a recovery, in their order."""
 
 Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Death:
-    """A fault that ended a process: `text` and `event` name the fault, `waiting` says that it was an idle spare."""
+    """A fault that ended a process: `text` and `event` name the fault, `waiting` marks an idle spare."""
 
     at: float
     member: int
@@ -41,7 +38,7 @@ class Death:
 
 @dataclass
 class Episode:
-    """One recovery."""
+    """One recovery, from the death to its last phase."""
 
     deaths: list[Death]
     began: float
@@ -68,7 +65,7 @@ class Episode:
 
 @dataclass(frozen=True)
 class Join:
-    """New processes took empty places.
+    """New processes that took empty places between two steps, and when.
 
     Attributes
     ----------
@@ -86,14 +83,14 @@ class Join:
 
     @property
     def text(self) -> str:
-        """It in words."""
+        """A sentence about the join."""
         ranks = ", ".join(map(str, self.places))
         took, stopped = format_time(self.seconds), format_time(self.stopped_s)
         return f"rank {ranks} joined at step {self.step}, {took} after its start: the others stopped {stopped}"
 
 
 def joins(records: Sequence[Record]) -> list[Join]:
-    """The times at which new processes took empty places between two steps."""
+    """List when new processes took empty places between two steps."""
     asked = [r for r in records if r["what"] == What.ADMITS]
     found: list[Join] = []
     before = 0.0
@@ -113,12 +110,12 @@ def joins(records: Sequence[Record]) -> list[Join]:
 
 
 def struck(records: Sequence[Record]) -> dict[str, float]:
-    """Events that fired, and when; one of a kernel timer only if its process still existed at that instant."""
+    """When each event fired; one by a kernel timer counts only if its process still existed at that instant."""
     return {event: r["due"] for event, r in _met(records).items()}
 
 
 def _met(records: Sequence[Record]) -> dict[str, Record]:
-    """The record of each event that fired, by the event's id.
+    """Map the id of each event that fired to its record.
 
     A successor in a place, or the next launch, arms again the faults that its predecessor died before, so the last
     process to arm one is the one that it hit.
@@ -142,7 +139,7 @@ def _met(records: Sequence[Record]) -> dict[str, Record]:
 
 
 def deaths(records: Sequence[Record]) -> list[Death]:
-    """Kills and hangs that fired on a process that did not leave by itself."""
+    """List kills and hangs that fired at a process that had not left before."""
     left = {(r["member"], r["attempt"]) for r in records if r["what"] == What.LEFT}
     departed = {(r["member"], r["attempt"]): r["at"] for r in records if r["what"] == What.DEPARTED}
     found = [
@@ -157,13 +154,13 @@ def deaths(records: Sequence[Record]) -> list[Death]:
 
 
 def completed(commit: Record) -> float:
-    """When the rank had finished the step; the commit can become known later."""
+    """When the rank had finished the step; it may learn of the commit later."""
     at: float = commit["done" if "done" in commit else "at"]
     return at
 
 
 def episodes(records: Sequence[Record]) -> list[Episode]:
-    """The completed recoveries of a job, in order of time."""
+    """List the completed recoveries of a job in order of time."""
     found: list[Episode] = []
     unnoticed: list[Death] = []
     taken = deaths(records)
@@ -190,7 +187,7 @@ def episodes(records: Sequence[Record]) -> list[Episode]:
 
 
 def _interrupted(records: Sequence[Record], death: Death, first: Record) -> int:
-    """The interrupted step; where ranks are a step apart, the earlier one."""
+    """The step that the death interrupted; the earlier one where ranks are a step apart."""
     told: dict[int, int] = {}
     late = {r["member"] for r in records if r["what"] == What.JOINED and r["at"] > death.at}
     for r in records:
@@ -204,7 +201,7 @@ def _interrupted(records: Sequence[Record], death: Death, first: Record) -> int:
 
 
 def _episode(records: Sequence[Record], death: Death, first: Record) -> Episode | None:
-    """The recovery that a death began; None if no step was interrupted."""
+    """Make the recovery that a death began; None if no step was interrupted."""
     step = _interrupted(records, death, first)
     ends = [completed(r) for r in records if r["what"] == What.COMMIT and r["step"] == step]
     commits = [at for at in ends if at > death.at]
@@ -227,7 +224,7 @@ def _episode(records: Sequence[Record], death: Death, first: Record) -> Episode 
 
 
 def _by_process(later: Sequence[Record], began: float, step: int) -> dict[int, dict[str, float]]:
-    """The phases of each process that completed the interrupted step after the death, up to its own completion."""
+    """The phases of each process that completed the interrupted step after the death, up to its completion."""
     done = {r["member"]: completed(r) for r in later if r["what"] == What.COMMIT and r["step"] == step}
     return {
         member: _phases([r for r in later if r["member"] == member and r["at"] <= ended], began, ended)
@@ -237,7 +234,7 @@ def _by_process(later: Sequence[Record], began: float, step: int) -> dict[int, d
 
 
 def _notes(records: Sequence[Record], within: Sequence[Record], death: Death) -> list[str]:
-    """Further facts: checkpoints that were skipped, ranks that were fenced, ranks that took over a shard."""
+    """Further facts: skipped checkpoints, fenced ranks, ranks that took over a shard."""
     damaged = dict.fromkeys(f"skipped a checkpoint: {r['why']}" for r in within if r["what"] == What.DAMAGED)
     fenced = [
         f"rank {r['whom']} was fenced {(r['fenced'] - death.at) * 1e3:.0f} ms after its last sign of life"
@@ -246,7 +243,7 @@ def _notes(records: Sequence[Record], within: Sequence[Record], death: Death) ->
     ]
     levels = {"memory": "from the buddy's memory", "disk": "from disk"}
     own = dict.fromkeys(
-        f"what ranks alone have: {levels[r['level']]}, as of step {r['step']}"
+        f"private state of ranks: {levels[r['level']]}, as of step {r['step']}"
         for r in within
         if r["what"] == What.LEVEL
     )
@@ -259,7 +256,7 @@ def _notes(records: Sequence[Record], within: Sequence[Record], death: Death) ->
 
 
 def _phases(within: Sequence[Record], began: float, ended: float) -> dict[str, float]:
-    """Lengths of the phases: to the first notice, then to the last rank's end of each; 0 without records."""
+    """Seconds of each phase: up to the first notice, then to the last rank's end of each; 0 without records."""
     phases, at = {}, began
     for phase, what in PHASE_ENDS.items():
         instants = [r["at"] for r in within if r["what"] == what]

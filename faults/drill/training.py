@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from emulator import datasets
-from emulator.errors import UsageError
+from emulator.errors import Registry, UsageError
 from emulator.results.files import replacing
 from faults.record.checksum import checksum
 
@@ -54,7 +54,7 @@ def save_digits(path: str | Path, same: Path | None = None) -> None:
 
 @dataclass
 class Training:
-    """The model's arithmetic, without any communication.
+    """The arithmetic of the training, without communication.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ class Training:
         return (_PIXELS + 1) * self.hidden + (self.hidden + 1) * _DIGITS
 
     def begin(self) -> State:
-        """First weights (scaled normal) and a velocity of zero."""
+        """Make the first weights (scaled normal) and a velocity of zero."""
         draw = np.random.default_rng(self.seed)
         return {
             "weights": draw.standard_normal(self.parameters) / np.sqrt(_PIXELS),
@@ -89,7 +89,7 @@ class Training:
         }
 
     def own(self, rank: int, size: int) -> range:
-        """The virtual shards of one rank."""
+        """The virtual shards that one rank computes."""
         return range(rank * self.shards // size, (rank + 1) * self.shards // size)
 
     def rows(self, step: int, shard: int) -> np.ndarray:
@@ -109,7 +109,7 @@ class Training:
         return np.array([self.slope(weights, one) for one in rows]).reshape(len(rows), self.parameters + 1)
 
     def slope(self, weights: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """Sum over rows of the loss' gradient; the sum of the losses is appended as a last element.
+        """Sum of the loss' gradient over the rows; the sum of the losses is appended as a last element.
 
         `rows` may have further axes before the last: each set of rows has a sum of its own.
         """
@@ -136,14 +136,14 @@ class Training:
         return w1.reshape(_PIXELS, self.hidden), b1, w2.reshape(self.hidden, _DIGITS), b2
 
     def apply(self, state: State, total: np.ndarray) -> float:
-        """One step of descent with the whole batch's gradient; returns the batch's mean loss."""
+        """Do one step of descent with the whole batch's gradient; returns the batch's mean loss."""
         mean = total / self.batch
         state["velocity"][:] = self.momentum * state["velocity"] + mean[:-1]
         state["weights"] -= self.rate * state["velocity"]
         return float(mean[-1])
 
     def locally(self, weights: np.ndarray, client: int, clients: int, number: int, steps: int = 4) -> np.ndarray:
-        """A federated client's round: some steps of descent on its own rows, from the model that the server sent."""
+        """Do a federated client's round: some steps of descent on its own rows, from the server's model."""
         own = np.arange(client, len(self.data), clients)
         order = np.random.default_rng((self.seed, client, number)).permutation(own)
         for rows in np.array_split(order, steps):
@@ -157,7 +157,7 @@ class Training:
         return float((best == self.data[:, _PIXELS]).mean())
 
     def alone(self, steps: int, reduction: str = "exact") -> tuple[State, list[float]]:
-        """The oracle: the same training in one process; the final state and the loss of each step."""
+        """The oracle: train in one process; returns the final state and the loss of each step."""
         state, losses, way = self.begin(), [], REDUCTIONS[reduction]
         for step in range(steps):
             parts = self.gradients(state["weights"], step, range(self.shards))
@@ -166,7 +166,7 @@ class Training:
 
 
 def to_exact(gradient: np.ndarray) -> np.ndarray:
-    """Integers in units of 2**-40; |sum| stays below 2**63 up to gradients of eight million."""
+    """Round to integers in units of 2**-40; |sum| stays below 2**63 up to gradients of eight million."""
     return np.rint(gradient * _UNIT).astype(np.int64)
 
 
@@ -176,7 +176,7 @@ def from_exact(total: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Reduction:
-    """A way to add up the gradients of all shards.
+    """An algorithm that adds up the gradients of all shards.
 
     Attributes
     ----------
@@ -196,16 +196,14 @@ class Reduction:
     points: tuple[str, ...] = ("reduce_scatter", "all_gather")
 
 
-REDUCTIONS = {
-    way.name: way
-    for way in (
-        Reduction("exact", np.int64, to_exact, from_exact),
-        Reduction("ordered", gathers=True, points=("all_gather",)),
-        Reduction("plain", rounding=1e-9),
-    )
-}
+REDUCTIONS = Registry(
+    "a reduction",
+    Reduction("exact", np.int64, to_exact, from_exact),
+    Reduction("ordered", gathers=True, points=("all_gather",)),
+    Reduction("plain", rounding=1e-9),
+)
 
 
 def digest(state: State) -> str:
-    """Eight hex digits of everything in the state, bit for bit."""
+    """Eight hex digits (CRC-32) of the whole state, bit for bit."""
     return f"{checksum(state):08x}"

@@ -1,1 +1,1 @@
-"""Injecting faults: each rank carries out those that are planned for it."""
+"""Injecting faults: each rank carries out the faults that are planned for it."""

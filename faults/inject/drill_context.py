@@ -1,4 +1,4 @@
-"""What a drill attaches to a recovering program: journal, status board, injector; and the platform it runs on."""
+"""What a drill gives to a recovering program: journal, status board, injector, and the platform it runs on."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from faults.record.status_board import StatusBoard
 
 @dataclass
 class DrillContext:
-    """Journal, board and injector may each be absent, which costs a comparison."""
+    """Journal, status board and injector of one rank; each may be absent, at the cost of a comparison."""
 
     journal: Journal | NoJournal = field(default_factory=NoJournal)
     board: StatusBoard | None = None
@@ -34,31 +34,31 @@ class DrillContext:
 
     @property
     def in_drill(self) -> bool:
-        """Whether this is a drill's, which records what happens and injects faults."""
+        """Whether this context is of a drill, which records what happens and injects faults."""
         return not isinstance(self.journal, NoJournal) or (self.injector, self.network_faults) != (None, None)
 
     @property
     def silent(self) -> bool:
-        """Whether nothing is to be told of what happens in a step."""
+        """Whether nobody reads what happens in a step: neither a drill nor a status board."""
         return not self.in_drill and self.board is None
 
     def left(self) -> None:
-        """Note on the board of a program of one's own that this rank has left its loop."""
+        """Note on the board of a user's program that this rank has left its loop."""
         if self.board is not None and not self.in_drill:
             self.board.leave(self.member)
 
     @property
     def notice(self) -> signal.Signals | None:
-        """The signal by which the plan tells ranks to leave, if it does."""
+        """The signal by which the plan tells ranks to leave; None if it has none."""
         return None if self.injector is None else self.injector.notice
 
     def holds(self, state: dict[str, np.ndarray]) -> None:
-        """Tell the injector of the arrays that a fault can spoil."""
+        """Give the injector the arrays whose bits a fault can flip."""
         if self.injector is not None:
             self.injector.state = state
 
     def ready(self) -> None:
-        """Start the faults by wall time; a later launch of the job counts from the beginning of the first."""
+        """Start the faults planned by wall time, counted from the beginning of the job's first launch."""
         if self.board is None or self.injector is None:
             return
         if self.board.origin[0] == 0:
@@ -66,7 +66,7 @@ class DrillContext:
         self.injector.begin(float(self.board.origin[0]))
 
     def working_on(self, step: int) -> None:
-        """Note on the board that this rank begins a step, and fire the faults that are planned for it."""
+        """Note on the board that this rank begins a step, and fire the faults planned for that step."""
         if self.board is not None:
             self.board.steps[self.member] = step
             self.board.beat(self.member)
@@ -79,7 +79,7 @@ class DrillContext:
 
     @contextmanager
     def computing(self, declared_s: float = 0.0) -> Iterator[None]:
-        """Measure the CPU time of the work in the block; on a rank that is slowed down, sleep for the rest of its time.
+        """Measure the CPU time of the block's work; on a slowed rank, sleep as much longer as its factor says.
 
         Parameters
         ----------
@@ -90,14 +90,14 @@ class DrillContext:
         yield
         clock.work(declared_s)
         if self.injector is not None:
-            self.injector.drag(clock.cpu() - began + declared_s)
+            self.injector.stretch(clock.cpu() - began + declared_s)
 
-    def spoken(self, values: np.ndarray) -> np.ndarray:
-        """What this rank sends in the place of `values`: the same, or on a lying rank a falsified copy."""
-        return values if self.injector is None else self.injector.spoken(values)
+    def falsified(self, values: np.ndarray) -> np.ndarray:
+        """The array that this rank sends for `values`: the same, or a false copy while a `lie` fault lasts."""
+        return values if self.injector is None else self.injector.falsified(values)
 
     def follow(self) -> None:
-        """Count the steps of the ranks at work, for a spare that has none of its own, so that a fault can meet it."""
+        """Count the steps of the working ranks on a spare, which does none, so that a fault can hit it by step."""
         if self.board is not None and self.injector is not None:
             furthest = self.board.furthest()
             for step in range(self._followed + 1, furthest + 1):
@@ -110,7 +110,7 @@ class DrillContext:
             self.injector.at_recovery()
 
     def placed(self, place: int) -> None:
-        """Note on the board that this process works in another place from now on."""
+        """Note on the board that this process works in place `place` from now on."""
         if self.board is not None:
             self.board.rows["place"][self.member] = place
         if self.injector is not None and self.board is not None and place >= 0 and place != self.injector.place:
@@ -119,11 +119,11 @@ class DrillContext:
                 self.injector.begin(float(self.board.origin[0]))  # the faults by time for that place
 
     def enters(self, phase: int) -> None:
-        """Note on the board that this rank begins a phase (`faults.record.status_board`), or moves on in it."""
+        """Note on the board that this rank begins a phase (`faults.record.status_board`), or progresses in it."""
         if self.board is not None:
             self.board.enter_phase(self.member, phase)
 
     def waits_for(self, process: int) -> None:
-        """Note which process this one waits for."""
+        """Note on the board which process this one waits for."""
         if self.board is not None:
             self.board.peers[self.member] = process

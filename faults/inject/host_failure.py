@@ -1,4 +1,4 @@
-"""The failure of a host: all of its ranks end at one instant, whatever each of them is doing.
+"""The failure of a host: all of its ranks end at one instant, whatever each of them does.
 
 Ranks come to a step one after the other, within milliseconds. So the first rank of a host that comes to the point of
 the fault ends all of them: the others in one go, then itself. It takes their process ids from the status board, and
@@ -20,7 +20,7 @@ Numbered = tuple[int, Event]
 
 
 def fellows(events: Sequence[Numbered], event: Event) -> list[Numbered]:
-    """The events of the same fault line for ranks of the same host, this one among them."""
+    """The events of the same fault line at ranks of the same host, this one included."""
     return [(index, one) for index, one in events if (_line(one), one.host) == (_line(event), event.host)]
 
 
@@ -29,7 +29,7 @@ def _line(event: Event) -> str:
 
 
 def claim(board: StatusBoard, event: Event, attempt: int) -> bool:
-    """Whether this process is the first of its host to come here: the one that makes the file is."""
+    """Whether this process is the first of its host to strike: only one can create the file."""
     try:
         os.close(os.open(f"{board.path}-line-{_line(event)}-host-{event.host}-{attempt}", os.O_CREAT | os.O_EXCL))
     except FileExistsError:
@@ -38,7 +38,7 @@ def claim(board: StatusBoard, event: Event, attempt: int) -> bool:
 
 
 def holder(board: StatusBoard, rank: int) -> int | None:
-    """The member that a fault on `rank` meets now: the holder of the place, else the waiting spare of that number."""
+    """The process that a fault at `rank` hits now: the one in that place, else the waiting spare of that number."""
     rows = board.rows
     at_work = np.flatnonzero((rows["state"] == WORKING) & (rows["place"] == rank))
     if len(at_work):
@@ -48,7 +48,7 @@ def holder(board: StatusBoard, rank: int) -> int | None:
 
 
 def strike(board: StatusBoard, journal: Journal | NoJournal, doomed: Sequence[Numbered], at: float) -> None:
-    """End the holders of the doomed ranks at `at` seconds of the clock, this process among them."""
+    """End the processes in the doomed places at `at` seconds of the clock, this one included."""
     clock, executioner = board.platform.clock, board.platform.executioner
 
     def end() -> None:

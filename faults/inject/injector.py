@@ -1,4 +1,4 @@
-"""The injector of one process: lets the planned faults happen, and keeps account of those that did.
+"""The injector of one process: fires the planned faults and records those that have fired.
 
 The program calls `at_step` as it begins a step; the named phases of algorithms and recovery arrive from the
 communicator's carrier, of which the injector is an instrument. An event fires once in the life of a job, whichever
@@ -24,7 +24,7 @@ Handler = Callable[[Event], None]
 
 
 class Injector(Instrument):
-    """The faults of one process.
+    """Fires the faults planned for one process.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ class Injector(Instrument):
         self._slow: list[tuple[float, float]] = []
         self._lies: list[tuple[float, float | str]] = []
         ours = {
-            "slow": self._slow_down, "lie": self._begin_to_lie, "flip": self._flip, "flip-message": self._flip_next,
+            "slow": self._slow_down, "lie": self._start_falsifying, "flip": self._flip, "flip-message": self._flip_next,
         }  # fmt: skip
         self.spoils_messages = any(event.kind.spoils_messages for event in events)
         self._flips: list[Event] = []  # of the next messages
@@ -63,37 +63,37 @@ class Injector(Instrument):
         self._draw = np.random.default_rng(member)
 
     def begin(self, origin: float) -> None:
-        """Set the timers of everything that happens by the wall clock, whose zero is `origin`."""
+        """Set the timers of all faults planned by wall time, whose zero is `origin`."""
         for index, event in self._open(lambda e: e.when.time_s is not None):
             self._fire(index, event, origin + (event.when.time_s or 0.0))
 
     def at_step(self, step: int) -> None:
-        """Fire the faults of a step, before its work."""
+        """Fire the faults planned for a step, before its work."""
         self.step = step
         self._deliver()
         for index, event in self._open(lambda e: e.when.step == step and e.when.phase is None):
             self._fire(index, event, self._clock.now() + event.when.offset_s)
 
     def phase(self, name: str, **info: object) -> None:
-        """Fire the faults of a named point inside an algorithm or a recovery."""
+        """Fire the faults planned for a named point of an algorithm or a recovery."""
         self._deliver()
         step = info.get("step", self.step)
         for index, event in self._open(lambda e: e.when.phase == name and e.when.step in (None, step)):
             self._fire(index, event, self._clock.now() + event.when.offset_s)
 
     def at_recovery(self) -> None:
-        """Fire the faults that wait for a recovery: this process has just learned of a failure."""
+        """Fire the faults that wait for a recovery, now that this process has learned of a failure."""
         for index, event in self._open(lambda e: e.when.recovery):
             self._fire(index, event, self._clock.now() + event.when.offset_s)
 
     def at_emulated(self, seconds: float) -> None:
-        """Fire the faults whose emulated time, now `seconds`, has come."""
+        """Fire the faults planned for emulated times up to `seconds`."""
         due = self._open(lambda e: e.when.emulated_s is not None and e.when.emulated_s <= seconds)
         for index, event in due:
             self._fire(index, event, self._clock.now())
 
     def _open(self, meant: Callable[[Event], bool]) -> list[tuple[int, Event]]:
-        """The events for this process that `meant` picks and that have not happened to any rank."""
+        """The events for this process that `meant` selects and that have not fired at any rank."""
         if not self._events:
             return []
         now = self._clock.now()
@@ -108,7 +108,7 @@ class Injector(Instrument):
         ]
 
     def _fire(self, index: int, event: Event, at: float) -> None:
-        """Make an event happen at `at`: a signal by the kernel's timer, anything else at its next named point."""
+        """Fire an event at `at`: a signal by a kernel timer, anything else at this rank's next named point."""
         self._armed.add(index)
         if event.kind.signal is None and at > self._clock.now():
             self._pending.append((at, index, event))
@@ -116,7 +116,7 @@ class Injector(Instrument):
             self._strike(index, event, at)
 
     def _deliver(self) -> None:
-        """Make the pending events happen that are due by now."""
+        """Fire the pending events that are due."""
         if not self._pending:
             return
         now = self._clock.now()
@@ -146,7 +146,7 @@ class Injector(Instrument):
             self.handlers[event.kind.name](event)
 
     def _end_host(self, event: Event, at: float) -> None:
-        """The first of a host's ranks that comes here ends all of them, and the daemon before."""
+        """End all ranks of this host, and its daemon before them, if this rank is the first to come here."""
         if not host_failure.claim(self._board, event, self._journal.attempt):
             return  # another rank of the host is about to end this process
         if event.daemon:
@@ -155,7 +155,7 @@ class Injector(Instrument):
         host_failure.strike(self._board, self._journal, doomed, at)
 
     def _flip(self, event: Event) -> None:
-        """Flip a bit of the largest array; which one follows from the event."""
+        """Flip a bit of the largest array, chosen by random numbers seeded with the event."""
         array = max(self.state.values(), key=lambda one: one.nbytes)
         draw = _draw_of(event)
         flat = array.reshape(-1).copy()
@@ -166,7 +166,7 @@ class Injector(Instrument):
         self._flips.append(event)
 
     def spoil(self, message: memoryview) -> None:
-        """Flip a bit of a message that has arrived, for each event that waits for one."""
+        """Flip a bit of a message that has arrived, for each pending `flip` event."""
         for event in self._flips:
             draw = _draw_of(event)
             message[int(draw.integers(len(message)))] ^= 1 << int(draw.integers(8))
@@ -177,19 +177,19 @@ class Injector(Instrument):
         until = self._clock.now() + (math.inf if event.duration_s is None else event.duration_s)
         self._slow.append((until, float(event.factor or 1.0)))
 
-    def drag(self, cpu_seconds: float) -> None:
-        """Stretch work that took `cpu_seconds` by the slowness in force: the rest of the time is slept."""
+    def stretch(self, cpu_seconds: float) -> None:
+        """Sleep after `cpu_seconds` of work for as long as the slowness in force adds to it."""
         now = self._clock.now()
         factor = max((f for until, f in self._slow if until > now), default=1.0)
         if factor > 1:
             self._clock.sleep(cpu_seconds * (factor - 1))
 
-    def _begin_to_lie(self, event: Event) -> None:
+    def _start_falsifying(self, event: Event) -> None:
         until = self._clock.now() + (math.inf if event.duration_s is None else event.duration_s)
         self._lies.append((until, event.factor if event.factor is not None else -1.0))
 
-    def spoken(self, values: np.ndarray) -> np.ndarray:
-        """What this rank sends in the place of `values`: the same, or a falsified copy while a lie is in force."""
+    def falsified(self, values: np.ndarray) -> np.ndarray:
+        """The array that this rank sends for `values`: the same, or a false copy while a `lie` fault lasts."""
         now = self._clock.now()
         how = next((h for until, h in self._lies if until > now), None)
         if how is None:
@@ -202,5 +202,5 @@ class Injector(Instrument):
 
 
 def _draw_of(event: Event) -> np.random.Generator:
-    """Random numbers that follow from the event."""
+    """A random generator seeded with the event."""
     return np.random.default_rng(list(f"{event.ident}/{event.text}".encode()))

@@ -1,4 +1,4 @@
-"""Cuts, losses and slow cards on an emulated network: what each rank does of such a fault.
+"""Cuts, losses and slow cards on an emulated network: what each rank does about such a fault.
 
 Every rank concerned changes its own side at its own step; the effect is a function of emulated time. A cut heals by
 itself, and one with a factor N cuts and heals N times within its duration (flapping).
@@ -22,7 +22,7 @@ from faults.recover.user_loop.program_failure import end_cut_off
 
 
 def job_comm(spec: JobSpec, drill: DrillContext) -> MPI.Intracomm:
-    """The communicator that the job's messages go by: MPI's own, or an emulated network that faults may change."""
+    """The communicator for the job's messages: bare MPI, or an emulated network that faults can change."""
     if spec.net is None:
         return _listened_to(_recorded(MPI.COMM_WORLD, spec, drill), drill)
     comm = drill.platform.world
@@ -43,7 +43,7 @@ def job_comm(spec: JobSpec, drill: DrillContext) -> MPI.Intracomm:
 
 
 def _recorded(comm: MPI.Intracomm, spec: JobSpec, drill: DrillContext) -> MPI.Intracomm:
-    """The communicator, or if the job is traced one whose messages, phases and faults are recorded."""
+    """The communicator, or in a traced job one that records messages, phases and faults."""
     if drill.traces is None:
         return comm
     from emulator.trace import traced_mpi, tracing
@@ -59,7 +59,7 @@ def _recorded(comm: MPI.Intracomm, spec: JobSpec, drill: DrillContext) -> MPI.In
 
 
 def _listened_to(comm: MPI.Intracomm, drill: DrillContext) -> MPI.Intracomm:
-    """The communicator itself: the injector hears of its phases, and all of its instruments hear of the faults."""
+    """The communicator, after the injector is made a listener for phases, and all instruments for faults."""
     if drill.injector is not None:
         drill.injector.instruments = instruments = emulator.carrier.of(comm).instruments
         instruments.append(drill.injector)
@@ -67,7 +67,7 @@ def _listened_to(comm: MPI.Intracomm, drill: DrillContext) -> MPI.Intracomm:
 
 
 class NetworkFaults:
-    """The faults of the network at one rank; `tick` ends those that are over.
+    """The network faults of one rank; `tick` ends those that are over.
 
     Parameters
     ----------
@@ -82,22 +82,22 @@ class NetworkFaults:
         self._ends: list[tuple[float, Callable[[], None]]] = []  # when a change is over, and what undoes it
 
     def handlers(self) -> dict[str, Handler]:
-        """What the injector calls for each kind of fault."""
+        """Map each kind of fault to the method that the injector calls."""
         return {"cut": self._cut, "cut-off": self._stop, "lose": self._lose, "slow": self._slow}
 
     def now(self) -> float:
-        """Emulated seconds."""
+        """Emulated time in seconds."""
         return float(self._comm.now())
 
     def tick(self) -> None:
-        """End the faults that are over by the emulated clock."""
+        """End the faults that are over in emulated time."""
         now = self.now()
         for end in [e for e in self._ends if e[0] <= now]:
             self._ends.remove(end)
             end[1]()
 
     def placed(self, holders: Mapping[int, int]) -> None:
-        """Note which rank of the network holds each place, by which faults name ranks: cuts go between the holders."""
+        """Note which rank of the network holds each place, by which faults name ranks."""
         self._state.members = self._holders = holders
 
     def _cut(self, event: Event) -> None:

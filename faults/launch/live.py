@@ -23,16 +23,16 @@ _MOST_ROWS = 24
 
 
 class Screen(Protocol):
-    """What a command shows while it waits for a job."""
+    """The display of a command while it waits for a job."""
 
     def beside(self, table: Callable[[], Table], line: Callable[[], str]) -> AbstractContextManager[None]:
-        """Show the table on a terminal, or the line now and then in a pipe, as long as the block runs."""
+        """Show the table on a terminal, or print the line from time to time in a pipe, while the block runs."""
 
     def keep(self, lines: list[str]) -> None:
-        """Print lines that stay."""
+        """Print lines that stay on the screen."""
 
     def write(self, stream: IO[str], content: bytes) -> None:
-        """Pass on what a job prints."""
+        """Forward the output of a job."""
 
 
 _screen: ContextVar[Screen | None] = ContextVar("screen", default=None)
@@ -40,7 +40,7 @@ _screen: ContextVar[Screen | None] = ContextVar("screen", default=None)
 
 @contextmanager
 def on(screen: Screen) -> Iterator[None]:
-    """Show the ranks of every job that is launched in the block on this screen."""
+    """Use this screen for the ranks of every job that is launched in the block."""
     token = _screen.set(screen)
     try:
         yield
@@ -49,25 +49,25 @@ def on(screen: Screen) -> Iterator[None]:
 
 
 def shown(ranks: RanksAtWork) -> AbstractContextManager[None]:
-    """Show these ranks, as long as the block runs, on the screen of the command, if it has one."""
+    """Show these ranks on the command's screen, if it has one, while the block runs."""
     screen = _screen.get()
     return nullcontext() if screen is None else screen.beside(ranks.table, ranks.line)
 
 
 def keep(ranks: RanksAtWork, title: str) -> None:
-    """Print the last table of a job that is about to be ended, where the command has a screen."""
+    """Print the last table of ranks before a job is ended, if the command has a screen."""
     if screen := _screen.get():
         screen.keep(["".join(text for text, _ in line) for line in layout.table(ranks.table(title), width=80)])
 
 
 def write() -> Callable[[IO[str], bytes], None]:
-    """The function that passes on what a job prints."""
+    """The function that forwards a job's output."""
     screen = _screen.get()
     return streams.write if screen is None else screen.write
 
 
 class RanksAtWork:
-    """The ranks of a job, as its status board has them now.
+    """The ranks of a job as its status board shows them now.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ class RanksAtWork:
         self._clock, self._executioner = board.platform.clock, board.platform.executioner
 
     def table(self, title: str = "") -> Table:
-        """A row for each rank; of many ranks those that are furthest behind."""
+        """A row for each rank; of many ranks only those with the lowest steps."""
         rows = np.array(self.board.rows)
         members = [one for one in range(len(rows)) if one < self._world or rows["state"][one]]
         kept = sorted(members, key=lambda one: (rows["state"][one] == LEFT, rows["step"][one]))[:_MOST_ROWS]
@@ -90,7 +90,7 @@ class RanksAtWork:
         return Table.of(title, _COLUMNS, [self._row(one, rows[one], now) for one in sorted(kept)], notes=notes)
 
     def line(self) -> str:
-        """The steps that ranks are at, and for how long there was no sign of life."""
+        """A line with the steps of the ranks, and the seconds since the last sign of life."""
         rows = self.board.rows
         here = rows[(rows["state"] != 0) & (rows["place"] != NO_RANK)]
         if not len(here):
@@ -104,7 +104,7 @@ class RanksAtWork:
         )
 
     def waiting(self) -> set[Hashable]:
-        """Marks of what live ranks wait for in a repair: one that stays the same for long belongs to a hang.
+        """Marks of what live ranks wait for in a repair; a mark that does not change for long is a hang.
 
         A rank that rebuilds waits for the runtime alone. One that agrees waits for the others, so it tells something
         only if all live ranks agree or rebuild. Nothing is told where a rank is stopped, or where spawned processes
@@ -125,7 +125,7 @@ class RanksAtWork:
         return found
 
     def awaited(self) -> dict[int, int]:
-        """The steps of live ranks that are known to wait for none, where a rank has died and others wait."""
+        """Live ranks that wait for none, with their steps, where a rank has died and others wait."""
         rows = np.array(self.board.rows)
         working = np.flatnonzero((rows["state"] == WORKING) & (rows["place"] != NO_RANK))
         states = {int(one): self._executioner.state(int(rows["pid"][one])) for one in working}

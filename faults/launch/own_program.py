@@ -16,18 +16,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from emulator import policies
 from emulator.commands.program import exists
 from emulator.errors import UsageError
 from emulator.launch import foreground, mpirun
+from emulator.policies import Policy
 from emulator.results.files import check_writable, replacing
 from emulator.units import format_time
-from faults import detect, policies
+from faults import detect
 from faults.launch import live
 from faults.launch.live import RanksAtWork
 from faults.launch.rank_watch import EARLY, TOLD_TO_END, RankWatch, environment, lost_early, parent_command
 from faults.launch.recoveries import in_words, recoveries
 from faults.platform import LOCAL
-from faults.policies import Policy
 from faults.record import outcome
 from faults.record.outcome import Process
 from faults.record.status_board import StatusBoard
@@ -52,7 +53,7 @@ def run(
     trace_limit: int | None = None,
     seen: Callable[[dict[str, Any]], object] = lambda record: None,
 ) -> int:
-    """Run a program of one's own that uses `recovering`, `routing` or `restarting`; its output is passed on.
+    """Run a user's program that calls `recovering`, `routing` or `restarting`; its output is forwarded.
 
     Parameters
     ----------
@@ -106,7 +107,7 @@ def run(
 
 @dataclass
 class _Job:
-    """The launches of a program, and what is known of them.
+    """The launches of a user's program and their outcome.
 
     Attributes
     ----------
@@ -129,7 +130,7 @@ class _Job:
     trace_limit: int | None = None
 
     def launch(self, number: int) -> int | None:
-        """Start the program once; the status to end with, None to start it again."""
+        """Start the program once and return the status to end with, None to start it again."""
         launched = LOCAL.clock.now()
         with tempfile.TemporaryDirectory(prefix="status-") as folder:
             at_work = RanksAtWork(_board(Path(folder), self.ranks), self.ranks)
@@ -162,7 +163,7 @@ class _Job:
         return self._judge(processes, status, watch.why, watch.stalled)
 
     def _program(self, number: int) -> list[str]:
-        """The command of a rank: Python and the program, or what runs the program and records meanwhile."""
+        """The command line of a rank: Python and the program, or the runner that also records events."""
         python, *program = self.arguments[-self.words :]
         if self.traces is None:
             return [python, *program]
@@ -190,7 +191,7 @@ class _Job:
         return None
 
     def _not_by_itself(self, processes: list[Process], ended_for: str, stalled: bool) -> str:
-        """Why the launch failed, if that is no fault of the program and no policy helps; else empty."""
+        """Why the launch failed, if neither the program nor a policy can help; else empty."""
         if lost := lost_early(processes, self.ranks):
             return f"{lost.how} {EARLY}"
         said = {one.word for one in processes if one.began}
@@ -204,7 +205,7 @@ class _Job:
 
 
 def _board(folder: Path, ranks: int) -> StatusBoard:
-    """A new status board with rows for processes that are spawned later."""
+    """Make a status board with rows for processes that are spawned later."""
     (folder / outcome.MEMBERS).mkdir()
     return StatusBoard.create(folder / outcome.BOARD, ranks + outcome.MOST_SPAWNED, 0)
 
@@ -217,7 +218,7 @@ _PYTHONS = ("--check-hash-based-pycs", "--help", "--version")
 
 
 def check_program(program: Sequence[str], traced: bool = False) -> None:
-    """Refuse a program that Python could not begin to run, or that could not be traced.
+    """Refuse a program that Python cannot start, or that cannot be traced.
 
     Raises
     ------
@@ -247,7 +248,7 @@ def check_program(program: Sequence[str], traced: bool = False) -> None:
 
 
 def failed(processes: Sequence[Process], status: int, own: int, ended_for: str = "", stalled: bool = False) -> int:
-    """Print why the program did not finish, if no rank has; returns the exit status.
+    """Print why the program did not finish, unless a rank has printed it, and return the exit status.
 
     Parameters
     ----------
@@ -256,11 +257,11 @@ def failed(processes: Sequence[Process], status: int, own: int, ended_for: str =
     """
     said = [one.word for one in processes if one.word]
     wanted = max((one.status for one in processes), default=0) or max(own, 0)
-    behind = [one for one in processes if one.word == outcome.REACHED]
-    if behind and outcome.END_ALL.isdisjoint(said) and not stalled:
+    after_loop = [one for one in processes if one.word == outcome.REACHED]
+    if after_loop and outcome.END_ALL.isdisjoint(said) and not stalled:
         ended = f"{said.count(outcome.LEFT)} of {len(said)} processes came to the end of the program"
-        how = _list(behind, ended_for)
-        _say(f"error: all steps are done, but {how} behind the loop, where a result may be missing: {ended}")
+        how = _list(after_loop, ended_for)
+        _say(f"error: all steps are done, but {how} after the loop; a result may be missing: {ended}")
     elif ended_for:
         _say(f"error: not recovered: {ended_for}")
     elif said and not outcome.failed(said):
@@ -276,7 +277,7 @@ def failed(processes: Sequence[Process], status: int, own: int, ended_for: str =
 
 
 def _list(processes: Sequence[Process], ended_for: str = "") -> str:
-    """Some processes, and how they ended; if none has, why the launch did."""
+    """Describe how some processes ended; if none has, why the launch ended."""
     shown = [one.how for one in processes if one.code is not None]
     if not shown:
         return ended_for or _NO_ENDS

@@ -1,4 +1,4 @@
-"""The parent of a rank: it records how the rank ended, makes every end a death that MPI notices, and ends with mpirun.
+"""The process between mpirun and a rank: it records the rank's end, and turns every end into a death that MPI notices.
 
     mpirun ── rank_parent ── rank          stopped for longer than the limit  ─► killed
        │          │           │            exit status above 0, or a signal   ─► the parent dies by a signal as well
@@ -38,7 +38,7 @@ def die_with_parent(parent: int) -> None:
 
 
 def run(folder: str, limit_s: float, as_signal: bool, command: "list[str]") -> int:
-    """Start the rank, wait for its end and record it; returns the exit status of this process."""
+    """Start the rank, wait for its end and record it; returns this process's exit status."""
     die_with_parent(os.getppid())
     mine = os.getpid()
     rank = os.fork()
@@ -66,8 +66,7 @@ def _send(process: int, number: int) -> None:
 
 
 def _await(rank: int, limit_s: float) -> "tuple[int, float]":
-    """The rank's wait status, and since when it was stopped (s) if it was killed because that lasted `limit_s` seconds
-    (0: never)."""
+    """The rank's wait status, and since when (s) it was stopped if it was killed for that (0: never)."""
     fenced_for = 0.0
     while True:
         _, status = os.waitpid(rank, os.WUNTRACED)
@@ -89,7 +88,7 @@ def _await(rank: int, limit_s: float) -> "tuple[int, float]":
 
 
 def _is_missed(folder: str, name: str, code: int) -> bool:
-    """Whether other ranks wait for one with this exit status: it has not come to the program's end."""
+    """Whether other ranks wait for one with this exit status: it has not reached the program's end."""
     try:
         with open(os.path.join(folder, name)) as file:
             said = file.read().split()[0]
@@ -99,7 +98,7 @@ def _is_missed(folder: str, name: str, code: int) -> bool:
 
 
 def _record(folder: str, name: str, code: int, stopped_at: float) -> None:
-    """Write how the rank ended to a file of its own, in one move."""
+    """Write how the rank ended to a file of its own, atomically."""
     world = next((os.environ[key] for key in _RANK if key in os.environ), "-1")
     if os.environ.get("PMIX_NAMESPACE", "@1").rpartition("@")[2] != "1":
         world = "-1"  # a spawned process, which has the numbers of a world of its own

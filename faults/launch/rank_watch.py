@@ -1,4 +1,4 @@
-"""What the launcher of a user's program sees of its ranks while it runs, and when it ends the launch because of that.
+"""The launcher's watch over the ranks of a user's program: what it sees of them, and when it ends the launch.
 
 a rank was killed before all had begun their loop      end the launch, start it again
 a rank ended itself before that, with a status > 0     end the launch: the others may wait for it for ever
@@ -46,7 +46,7 @@ _RANKS_PER_CORE = 8
 
 
 def parent_command(folder: Path, limit_s: float, survives: bool) -> list[str]:
-    """The words before a rank's command that give it a parent.
+    """The start of a rank's command that runs it under a rank parent.
 
     Parameters
     ----------
@@ -59,12 +59,12 @@ def parent_command(folder: Path, limit_s: float, survives: bool) -> list[str]:
 
 
 def environment(words: Sequence[str]) -> dict[str, str]:
-    """The variable that lets ranks give a parent to those that they spawn."""
+    """The variable by which ranks give a rank parent to processes that they spawn."""
     return {outcome.PARENT: shlex.join(words)}
 
 
 class RankWatch:
-    """Looks at the status files of one launch.
+    """Watches the status files of one launch.
 
     Attributes
     ----------
@@ -86,14 +86,14 @@ class RankWatch:
         self._all_began = self._lost_job = False
 
     def line(self, text: bytes) -> None:
-        """Read a line of mpirun's standard error."""
+        """Read a line of mpirun's standard error for known errors."""
         self._lost_job = self._lost_job or _LOST_JOB in text
         if _SEND_TO_THE_DEAD in text and not self.stalled:
             self.stalled = True
             self.why = "Open MPI ended the job because a message that had been sent did not reach a dead rank"
 
     def over(self) -> bool:
-        """Whether the launch is to be ended now."""
+        """Whether the launch must be ended now."""
         now = self._clock.now()
         if now - self._looked < _LOOK_S:
             return False
@@ -115,7 +115,7 @@ class RankWatch:
         return bool(urgent)
 
     def ended(self, status: int) -> None:
-        """Note that mpirun was killed, and its ranks with it: their parents die as well, and record no end.
+        """Note that mpirun was killed, which also kills its ranks and their parents, so that no end is recorded.
 
         By the signals that tell a program to end it was not killed, but told so.
         """
@@ -128,11 +128,11 @@ class RankWatch:
             live.keep(self._at_work, f"Ranks when the launch was ended: {why}")
 
     def _stall_s(self) -> float:
-        """Seconds after which a repair is taken to hang."""
+        """Seconds without progress after which a repair counts as hung."""
         return STALL_S * max(1.0, max(self.ranks, os.getloadavg()[0]) / wall_clock.cores() / _RANKS_PER_CORE)
 
     def _repair_stands_still(self, now: float) -> bool:
-        """Whether a repair has not moved on for long, and no rank computes.
+        """Whether a repair makes no progress for long, and no rank computes.
 
         A long pause between two looks does not count: the launcher was stopped then, with its job perhaps (Ctrl-Z).
         """
@@ -165,7 +165,7 @@ class RankWatch:
             )
 
     def reason(self, processes: Sequence[Process]) -> tuple[str, str]:
-        """Why the launch must be ended: at once; and unless it ends by itself, as after an error of all ranks."""
+        """Why the launch must be ended: at once; and after a grace period unless it ends by itself."""
         if self._lost_job:
             return "mpirun has lost track of its job, as after many spawned processes", ""
         ender = next((one for one in processes if one.said in outcome.END_ALL), None)  # it waits for its end
@@ -186,12 +186,12 @@ class RankWatch:
 
 
 def _longer(before: dict[Mark, float], passed: float, marks: Iterable[Mark]) -> dict[Mark, float]:
-    """Seconds for which each mark has been there, `passed` seconds after the look before."""
+    """Add `passed` seconds to each mark that is still there, and begin new marks at 0."""
     return {mark: before.get(mark, -passed) + passed for mark in marks}
 
 
 def lost_early(processes: Sequence[Process], ranks: int) -> Process | None:
-    """The first rank to end, if it was killed before all had begun their loop: a new launch may do better."""
+    """The first rank to end, if it was killed before all had begun their loop; a new launch may succeed."""
     if sum(one.began for one in processes) >= ranks:
         return None
     # The others may have ended since because of it: mpirun kills them, or they lose the connection to it.

@@ -1,4 +1,4 @@
-"""What happened in each recovery of a user's program, by the records of its ranks: in words and for ``--json``."""
+"""What happened in each recovery of a user's program, from its ranks' records: as sentences and for ``--json``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from faults.record.outcome import Process
 def recoveries(
     told: Sequence[dict[str, Any]], began: float, relaunched: float | None = None, processes: Sequence[Process] = ()
 ) -> list[dict[str, Any]]:
-    """What happened in each recovery, as in the file of ``--json``; times in seconds since the start.
+    """List each recovery for the ``--json`` file; times in seconds since the start.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def recoveries(
 
 
 def _same(of: Sequence[dict[str, Any]], record: dict[str, Any]) -> bool:
-    """Whether `record` is of the recovery of the records `of`.
+    """Whether `record` belongs to the recovery of the records `of`.
 
     Its ranks may have been in different steps (``every=0``), but all were in it at once; a place that is filled again
     and lost again is another recovery.
@@ -76,13 +76,13 @@ def _end(facts: dict[str, Any]) -> float:
 
 
 def _count_from(facts: dict[str, Any], stopped_at: float) -> None:
-    """Count a recovery from the stop of one of its dead ranks; times in seconds since the start."""
+    """Measure a recovery from the stop of one of its dead ranks; times in seconds since the start."""
     end, at = _end(facts), min(facts["at"], stopped_at)
     facts |= {"at": at, "stopped": facts.get("stopped", 0) + 1} | ({"seconds": end - at} if "seconds" in facts else {})
 
 
 def in_words(facts: dict[str, Any]) -> str:
-    """A line about one recovery: which ranks died when, how the job went on, and what it cost."""
+    """A sentence about a recovery: which ranks died when, how the job went on, and what it cost."""
     if "resumed" in facts:
         return f"restart: went on from step {facts['resumed']} after {format_time(facts['seconds'])}"
     dead, step = facts["dead"], facts["step"]

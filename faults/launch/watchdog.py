@@ -1,4 +1,4 @@
-"""The launcher's watchdog of a job: wakes stopped ranks, fences suspected ones, finds hangs, and ends the job.
+"""The launcher's watchdog: it wakes stopped ranks, kills suspected ones, finds hangs, and ends the job.
 
 A job ends in one of four ways: mpirun returns by itself, nothing moved for `stall_s` seconds (then every process
 writes its stack to a file and is killed), the deadline passed, or a rank died where the first death is to end all.
@@ -34,7 +34,7 @@ A_RANK_DIED, BY_ITSELF, MPIRUN_STUCK = "a rank died", "by itself", "mpirun staye
 
 @dataclass
 class Ending:
-    """How a launch ended: mpirun's status (it proves nothing), when, why, and which ranks were fenced."""
+    """How a launch ended: mpirun's status (which proves nothing), when, why, and which suspected ranks were killed."""
 
     status: int | None
     at: float
@@ -46,13 +46,13 @@ class Ending:
     _mpirun_end: threading.Thread | None = None
 
     def release(self) -> None:
-        """Leave mpirun, whose ranks are all dead, to a thread: it waits for 0.25 s before it returns."""
+        """Let a thread wait for mpirun, whose ranks are all dead: it takes 0.25 s to end."""
         assert self.launcher is not None
         self._mpirun_end = threading.Thread(target=_await_mpirun, args=(self.launcher,), daemon=True)
         self._mpirun_end.start()
 
     def join(self) -> None:
-        """Wait until mpirun has ended, and count the processes that are left."""
+        """Wait until mpirun has ended, and count the processes that remain."""
         if self._mpirun_end is not None:
             self._mpirun_end.join()
         if self.launcher is not None:
@@ -99,7 +99,7 @@ class Watch:
         self._all_gone: float | None = None
 
     def until_end(self, running: Job) -> Ending:
-        """Wait for the job's end, or end it; no process is left of it afterwards."""
+        """Wait for the job's end, or end it; afterwards none of its processes is left."""
         began = self._last_move = self._clock.now()
         self._fenced, self._seen, self._all_gone, self._looked = {}, b"", None, 0.0
         self._at_start = self.board.rows["step"].tobytes()
@@ -130,13 +130,13 @@ class Watch:
 
     # -- the first death ends all
     def _one_is_gone(self) -> bool:
-        """Whether a rank of a job that ends with its first death is dead; all must have come, for all to be killed."""
+        """Whether a rank is dead in a job that ends with its first death; all ranks must have started before."""
         if not self.all_for_one or (self.board.rows["state"][: self.all_for_one] == 0).any():
             return False
         return any(not self._executioner.exists(pid) for _, pid in self._working())
 
     def _end_all(self, running: Job, noticed: float) -> Ending:
-        """Kill every rank and wait until they are dead; mpirun ends by itself."""
+        """Kill every rank and wait until all are dead; mpirun then ends by itself."""
         ending = Ending(None, noticed, A_RANK_DIED, self._fenced, launcher=running)
         pids = [pid for _, pid in self._working()]
         for pid in pids:
@@ -148,7 +148,7 @@ class Watch:
         return ending
 
     def _complaint(self, now: float, began: float) -> str:
-        """Why the job must be ended now; empty if it need not."""
+        """Why the job must be ended now; empty if it need not be."""
         if now - self._looked < _LOOK_S:
             return ""
         self._looked = now
@@ -172,7 +172,7 @@ class Watch:
         return b"%d" % sum(path.stat().st_size for path in (self.folder / job_spec.JOURNAL).iterdir())
 
     def _working(self) -> list[tuple[int, int]]:
-        """Members and process ids of those that have come and not left."""
+        """Members and process ids of the ranks that have started and not left."""
         rows = self.board.rows
         return [(int(m), int(rows["pid"][m])) for m in np.flatnonzero(rows["state"] == WORKING)]
 
@@ -208,14 +208,14 @@ class Watch:
         self._silent = silent
 
     def _kill_working(self) -> None:
-        """Kill what is left of an ended job, stopped ones last: their death would let the others recover and commit."""
+        """Kill the ranks of an ended job, stopped ones last: their death would let the others recover and commit."""
         working = [pid for _, pid in self._working()]
         for pid in sorted(working, key=lambda pid: self._executioner.state(pid) == "T"):  # the others first
             self._executioner.send(pid, signal.SIGKILL)
 
     # -- hangs
     def _who_waits(self) -> list[str]:
-        """One line per living member: its step, whom it waits for, and where; full stacks go to the folder."""
+        """A line for each living member: its step, whom it waits for, and where; full stacks go to the folder."""
         working = [(member, pid) for member, pid in self._working() if self._executioner.lives(pid)]
         for _, pid in working:
             self._executioner.send(pid, signal.SIGUSR1)
@@ -233,7 +233,7 @@ class Watch:
         return f"rank {member}{state} at step {row['step']} waits for {peer}: {self._where(member)}"
 
     def _stack(self, member: int) -> list[str]:
-        """The frames of a member's stack dump, innermost first; empty as long as there is none."""
+        """The frames of a member's stack dump, innermost first; empty until it is written."""
         try:
             lines = (self.folder / job_spec.STACKS / f"{member:03d}.txt").read_text().splitlines()
         except OSError:
@@ -245,7 +245,7 @@ class Watch:
 
 
 def _short(frame: str) -> str:
-    """``File "/a/b.py", line 3 in f`` as ``b.py:3 f``."""
+    """Shorten ``File "/a/b.py", line 3 in f`` to ``b.py:3 f``."""
     path, _, rest = frame.removeprefix('File "').partition('", line ')
     number, _, name = rest.partition(" in ")
     return f"{Path(path).name}:{number} {name}"

@@ -1,1 +1,1 @@
-"""The patterns that a drill runs, a module with a function `run` for each; `catalogue` describes them without MPI."""
+"""The patterns that a drill runs: a module with a function `run` for each; `catalogue` describes them without MPI."""

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from emulator.errors import UsageError
-from faults import policies
+from emulator import policies
+from emulator.errors import Registry, UsageError
+from emulator.policies import Policy
 from faults.drill.job_spec import JobSpec
 from faults.drill.training import REDUCTIONS
 from faults.patterns import oracles
 from faults.patterns.oracles import Finding, Results
-from faults.policies import Policy
 from primitives.federated import rules
 
 _GRAPH_LOSSES = 3  # deaths after which no rank of the random 4-regular graph is cut off yet
@@ -50,8 +50,8 @@ class Pattern:
     matches: Callable[[JobSpec, Path, Results], Finding]
     oracle: str
     options: dict[str, Any]
-    phases: dict[str, str]
-    transfer: str
+    phases: dict[str, str] = field(default_factory=dict)
+    transfer: str = ""
     trains: bool = False
     leader: str = ""
     needs_roles: bool = False
@@ -63,12 +63,12 @@ class Pattern:
     check: Callable[[JobSpec], None] = lambda job: None
 
     def roles(self, job: JobSpec) -> dict[str, Sequence[int]]:
-        """Ranks of each role."""
+        """The ranks of each role."""
         leaders = job.policy.replicas
         return {self.leader: range(leaders), "worker": range(leaders, job.ranks)} if self.leader else {}
 
     def points_under(self, policy: Policy, options: Mapping[str, Any]) -> tuple[str, ...]:
-        """All named points of a job under that policy."""
+        """All named points of a job under a policy."""
         own = REDUCTIONS[options["reduction"]].points if "reduction" in options else tuple(self.phases)
         return (*own, *policy.points)
 
@@ -81,68 +81,66 @@ def _check_rule(spec: JobSpec) -> None:
         raise UsageError(f"{rule.name} tolerates at most {most} liars among {clients} clients, got --liars {liars}")
 
 
-CATALOGUE = {
-    pattern.name: pattern
-    for pattern in (
-        Pattern(
-            "ring", "data-parallel training over a ring all-reduce", policies.of_pattern("ring"), 40,
-            oracles.same_training, "the model is bit-equal to that of the fault-free run",
-            options={"reduction": "exact", "shards": 32, "ballast": 0, "declared_s": 0.0, "grip_s": 0.0,
-                     "own": 0, "agree": 0, "checksum": False},
-            phases={"reduce_scatter": "", "all_gather": ""},
-            transfer="phase all_gather + 2 ms",
-            trains=True,
-            lockstep=True,
-        ),
-        Pattern(
-            "parameter-server", "training with parameter servers", policies.of_pattern("parameter-server"), 40,
-            oracles.replayed_service,
-            "the model is bit-equal to a replay of the pushes that took effect, among them all of the survivors'",
-            options={"shards": 32, "ballast": 0},
-            phases={"pull": "worker", "push": "worker", "apply": "server"},
-            transfer="phase push + 2 ms",
-            trains=True,
-            leader="server",
-            needs_roles=True,
-            least_ranks=3,
-            losses=lambda policy, ranks: (policy.replicas, ranks - policy.replicas - 1),
-        ),
-        Pattern(
-            "gossip", "averaging with neighbours", policies.of_pattern("gossip"), 320,
-            oracles.replayed_gossip,
-            "the survivors agree, on what a replay of the messages that arrived gives, bit by bit",
-            options={"ballast": 0},
-            phases={"mix": ""},
-            transfer="phase mix + 2 ms",
-            losses=lambda policy, ranks: (0, min(_GRAPH_LOSSES, ranks - 2)),
-        ),
-        Pattern(
-            "scatter-gather", "requests of many tasks, handed out by a coordinator",
-            policies.of_pattern("scatter-gather"), 30,
-            oracles.same_answers, "every answer is right",
-            options={"tasks": 64, "ballast": 0},
-            phases={"scatter": "coordinator", "compute": "worker", "gather": "coordinator"},
-            transfer="+ 5 ms",
-            leader="coordinator",
-            least_ranks=3,
-            fewest=2,
-        ),
-        Pattern(
-            "federated", "federated averaging", policies.of_pattern("federated"), 20,
-            oracles.replayed_rounds,
-            "the model is bit-equal to a replay of the answers; with liars nearly as accurate as without",
-            options={"rule": "mean", "liars": 0, "deadline_s": 2.0, "ballast": 0},
-            phases={"broadcast": "server", "train": "worker", "aggregate": "server"},
-            transfer="+ 5 ms",
-            trains=True,
-            leader="server",
-            needs_roles=True,
-            losses=lambda policy, ranks: (1, (ranks - 1) // 2),
-            detects_lies=True,
-            check=_check_rule,
-        ),
-    )
-}  # fmt: skip
+CATALOGUE = Registry(
+    "a pattern",
+    Pattern(
+        "ring", "data-parallel training over a ring all-reduce", policies.of_pattern("ring"), 40,
+        oracles.same_training, "the model is bit-equal to that of the fault-free run",
+        options={"reduction": "exact", "shards": 32, "ballast": 0, "declared_s": 0.0, "grip_s": 0.0,
+                 "own": 0, "agree": 0, "checksum": False},
+        phases={"reduce_scatter": "", "all_gather": ""},
+        transfer="phase all_gather + 2 ms",
+        trains=True,
+        lockstep=True,
+    ),
+    Pattern(
+        "parameter-server", "training with parameter servers", policies.of_pattern("parameter-server"), 40,
+        oracles.replayed_service,
+        "the model is bit-equal to a replay of the pushes that took effect, among them all of the survivors'",
+        options={"shards": 32, "ballast": 0},
+        phases={"pull": "worker", "push": "worker", "apply": "server"},
+        transfer="phase push + 2 ms",
+        trains=True,
+        leader="server",
+        needs_roles=True,
+        least_ranks=3,
+        losses=lambda policy, ranks: (policy.replicas, ranks - policy.replicas - 1),
+    ),
+    Pattern(
+        "gossip", "averaging with neighbours", policies.of_pattern("gossip"), 320,
+        oracles.replayed_gossip,
+        "the survivors agree, on what a replay of the messages that arrived gives, bit by bit",
+        options={"ballast": 0},
+        phases={"mix": ""},
+        transfer="phase mix + 2 ms",
+        losses=lambda policy, ranks: (0, min(_GRAPH_LOSSES, ranks - 2)),
+    ),
+    Pattern(
+        "scatter-gather", "requests of many tasks, handed out by a coordinator",
+        policies.of_pattern("scatter-gather"), 30,
+        oracles.same_answers, "every answer is right",
+        options={"tasks": 64, "ballast": 0},
+        phases={"scatter": "coordinator", "compute": "worker", "gather": "coordinator"},
+        transfer="+ 5 ms",
+        leader="coordinator",
+        least_ranks=3,
+        fewest=2,
+    ),
+    Pattern(
+        "federated", "federated averaging", policies.of_pattern("federated"), 20,
+        oracles.replayed_rounds,
+        "the model is bit-equal to a replay of the answers; with liars nearly as accurate as without",
+        options={"rule": "mean", "liars": 0, "deadline_s": 2.0, "ballast": 0},
+        phases={"broadcast": "server", "train": "worker", "aggregate": "server"},
+        transfer="+ 5 ms",
+        trains=True,
+        leader="server",
+        needs_roles=True,
+        losses=lambda policy, ranks: (1, (ranks - 1) // 2),
+        detects_lies=True,
+        check=_check_rule,
+    ),
+)  # fmt: skip
 
 
 def check_names(what: str, chosen: Iterable[str], legal: Collection[str]) -> None:
@@ -158,7 +156,7 @@ def check_names(what: str, chosen: Iterable[str], legal: Collection[str]) -> Non
 
 
 def of(name: str, policy: str | None = None) -> tuple[Pattern, Policy]:
-    """The pattern of that name and its policy; where no policy is named, the pattern's first.
+    """Look up a pattern and its policy; without a policy's name, the pattern's first one.
 
     Raises
     ------
@@ -166,8 +164,7 @@ def of(name: str, policy: str | None = None) -> tuple[Pattern, Policy]:
         No such pattern, or it does not have the policy.
     """
     name = name.replace("_", "-")  # the demos' spelling
-    check_names("pattern", (name,), CATALOGUE)
-    found = CATALOGUE[name]
+    found = CATALOGUE.of(name)
     if policy is not None and policy not in found.policies:
         raise UsageError(f"{name} recovers by {', '.join(found.policies)}, got {policy!r}")
     return found, policies.of(policy or found.policies[0])

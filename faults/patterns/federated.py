@@ -1,4 +1,4 @@
-"""Federated averaging: clients train on data that they keep, a server averages what they send.
+"""Federated averaging: clients train on their own data, a server averages the models that they send.
 
 A client that dies, hangs or is late is left out of the round (`continue`); one that lies is outvoted by a robust rule.
 """
@@ -37,7 +37,7 @@ def run(spec: JobSpec, folder: Path, tools: DrillContext) -> dict[str, Any]:
 
 
 def _serve(spec: JobSpec, folder: Path, training: Training, route: Route, peers: Peers) -> dict[str, Any]:
-    aggregate = rules.of(spec.options["rule"]).bearing(spec.options["liars"])
+    aggregate = rules.of(spec.options["rule"]).tolerating(spec.options["liars"])
     answered: list[list[int]] = []
     begin = np.concatenate([training.begin()["weights"], work.ballast(spec.options["ballast"])])
     deadline_s = spec.options["deadline_s"] + spec.options["ballast"] * spec.ranks / _SLOWEST
@@ -63,12 +63,12 @@ def _client(training: Training, route: Route) -> Any:
     def train(model: np.ndarray, number: int) -> tuple[np.ndarray, float]:
         route.drill.working_on(number)
         route.look()  # a client hears from the server only, and would never know that another one died
-        trained = model.copy()  # what comes behind the weights is carried there and back
+        trained = model.copy()  # the ballast after the weights is sent back unchanged
         weights, begin = trained[: training.parameters], model[: training.parameters]
         with route.drill.computing():
             weights[:] = training.locally(begin, route.rank - 1, clients, number)
         change = weights - begin
-        said = route.drill.spoken(change)  # a liar lies about what it found, not about what it was sent
+        said = route.drill.falsified(change)  # a liar lies about what it found, not about what it was sent
         if said is not change:
             weights[:] = begin + said
         return trained, 1.0

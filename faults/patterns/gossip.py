@@ -1,4 +1,4 @@
-"""Gossip: every rank averages with its neighbours, round after round; dead ranks are left out.
+"""Gossip: every rank averages with its neighbours in each round; dead ranks are left out.
 
 The survivors still come to agree, on a value within those that were put in. Which one depends on whose last message
 reached whom, so every rank writes down from which round on it misses whom, and the oracle mixes again by that.
@@ -27,7 +27,7 @@ _ROUNDING = 1e-9
 
 
 def mixing_of(size: int, seed: int) -> Mixing:
-    """The complete graph in small jobs, else a random 4-regular one."""
+    """The mixing of a job: the complete graph in small jobs, else a random 4-regular one."""
     small = size <= _ALL_TO_ALL_UP_TO
     return metropolis(graphs.complete(size) if small else graphs.random_regular(size, 4, seed))
 
@@ -50,7 +50,7 @@ class Witness(Peers):
 
 
 def run(spec: JobSpec, folder: Path, tools: DrillContext) -> dict[str, Any]:
-    """Average `spec.steps` rounds."""
+    """Average for `spec.steps` rounds."""
     with routing(job_comm(spec, tools), tools) as route:
         peers, mixing = Witness(route), mixing_of(route.size, spec.seed)
         value = work.opinion(route.rank, spec.seed)
@@ -59,7 +59,7 @@ def run(spec: JobSpec, folder: Path, tools: DrillContext) -> dict[str, Any]:
         for step in route.steps(spec.steps):
             if work.loaded(load.nbytes, step):
                 mix(carriers, load, mixing)
-            said = np.ascontiguousarray(tools.spoken(value))
+            said = np.ascontiguousarray(tools.falsified(value))
             with tools.computing():
                 mix(peers, said, mixing)
             value = said

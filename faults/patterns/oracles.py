@@ -1,4 +1,4 @@
-"""The oracle of each pattern: the right result, computed in one process without MPI.
+"""The oracle of each pattern: it computes the right result in one process without MPI.
 
 An oracle is given what the ranks that reached the end reported. It says whether they agree with the fault-free run
 or, where a death loses work by design, with exactly what is left without that work.
@@ -34,13 +34,13 @@ def _alone(data: bytes, steps: int, seed: int, shards: int, reduction: str) -> t
 
 
 def _torn(results: Results) -> str:
-    """A message if the ballast did not arrive as it was sent; empty if it did."""
+    """A message if the ballast did not arrive unchanged; else empty."""
     wrong = sum(v.get("wrong", 0) for v in results)
     return f"the ballast arrived torn ({wrong} wrong)" if wrong else ""
 
 
 def same_training(spec: JobSpec, folder: Path, results: Results) -> Finding:
-    """Ring training: the same bits, or with plain additions the same to rounding."""
+    """Ring training: compare the state bit for bit, or to rounding with plain additions."""
     reduction = spec.options["reduction"]
     data = np.load(folder / DATA).tobytes()
     expected, losses = _alone(data, spec.steps, spec.seed, spec.options["shards"], reduction)
@@ -50,7 +50,7 @@ def same_training(spec: JobSpec, folder: Path, results: Results) -> Finding:
     if spec.checkpoint["levels"]:
         astray = [v["place"] for v in working if v["own"] != _own(spec, v["place"])]
         if astray:
-            return False, f"what rank {astray[0]} alone has differs from the replay of its steps"
+            return False, f"the private state of rank {astray[0]} differs from the replay of its steps"
     if all(v["digest"] == expected for v in working):
         return True, f"loss {losses[-1]:.4f}, bit-equal to the fault-free run on {len(working)} ranks"
     off = max(float(np.abs(np.subtract(v["losses"], losses)).max()) for v in working)
@@ -60,7 +60,7 @@ def same_training(spec: JobSpec, folder: Path, results: Results) -> Finding:
 
 
 def _own(spec: JobSpec, place: int) -> str:
-    """The digest of the arrays that only one rank has."""
+    """The digest of the private arrays of one rank."""
     own = work.own_state(spec.options["own"])
     for step in range(spec.steps):
         work.own_step(own, place, step)
@@ -68,7 +68,7 @@ def _own(spec: JobSpec, place: int) -> str:
 
 
 def same_answers(spec: JobSpec, folder: Path, results: Results) -> Finding:
-    """Scatter-gather: every answer is right, whichever rank found it."""
+    """Scatter-gather: check every answer, whichever rank gave it."""
     expected = digest({"answers": work.answers(spec.steps, spec.options["tasks"])})
     if any(v["digest"] != expected for v in results):
         return False, "an answer differs"
@@ -77,7 +77,7 @@ def same_answers(spec: JobSpec, folder: Path, results: Results) -> Finding:
 
 
 def replayed_service(spec: JobSpec, folder: Path, results: Results) -> Finding:
-    """Parameter server: the pushes that took effect, applied in one process, give the same bits in every replica."""
+    """Parameter server: apply the pushes that took effect in one process; every replica must have the same bits."""
     if torn := _torn(results):
         return False, torn
     training = Training(np.load(folder / DATA), shards=spec.options["shards"], seed=spec.seed)
@@ -100,7 +100,7 @@ def replayed_service(spec: JobSpec, folder: Path, results: Results) -> Finding:
 
 
 def _replay(training: Training, steps: int, workers: range, shards: list[dict[str, Any]]) -> tuple[np.ndarray, bool]:
-    """The server's arithmetic, with each worker's pushes as far as each shard has seen them."""
+    """Replay the server's arithmetic with each worker's pushes as far as each shard has seen them."""
     weights = training.begin()["weights"].copy()
     velocity = np.zeros_like(weights)
     complete = True
@@ -124,7 +124,7 @@ def _replay(training: Training, steps: int, workers: range, shards: list[dict[st
 
 
 def replayed_gossip(spec: JobSpec, folder: Path, results: Results) -> Finding:
-    """Gossip: the bits of a replay in one process without the messages that were missed; and the survivors agree."""
+    """Gossip: compare the bits with a replay without the missed messages; the survivors must agree."""
     if torn := _torn(results):
         return False, torn
     values = _mixed(spec, journal.read(folder / JOURNAL))
@@ -141,7 +141,7 @@ def replayed_gossip(spec: JobSpec, folder: Path, results: Results) -> Finding:
 
 
 def _mixed(spec: JobSpec, records: Sequence[dict[str, Any]]) -> np.ndarray:
-    """Replay all rounds; a rank uses its own value in place of a missed message, and dead ranks go on unheard."""
+    """Replay all rounds; a rank uses its own value for a missed message, and messages of dead ranks are left out."""
     mpirun.prepare()  # the primitives import MPI, which must not be initialised in the launcher
     from faults.patterns.gossip import mixing_of
 
@@ -155,7 +155,7 @@ def _mixed(spec: JobSpec, records: Sequence[dict[str, Any]]) -> np.ndarray:
 
 
 def replayed_rounds(spec: JobSpec, folder: Path, results: Results) -> Finding:
-    """Federated: without liars the same bits from the same answers; with liars nearly the honest accuracy."""
+    """Federated: without liars compare the bits with a replay; with liars the accuracy with the honest one."""
     if torn := _torn(results):
         return False, torn
     training = Training(np.load(folder / DATA), seed=spec.seed)
@@ -178,8 +178,8 @@ def replayed_rounds(spec: JobSpec, folder: Path, results: Results) -> Finding:
 
 
 def _average(training: Training, clients: int, answered: Sequence[Sequence[int]], spec: JobSpec) -> np.ndarray:
-    """Replay the rounds of training and averaging, with the clients that answered in each."""
-    model, aggregate = training.begin()["weights"], rules.of(spec.options["rule"]).bearing(spec.options["liars"])
+    """Replay the rounds of training and averaging with the clients that answered in each."""
+    model, aggregate = training.begin()["weights"], rules.of(spec.options["rule"]).tolerating(spec.options["liars"])
     for number, those in enumerate(answered):
         if those:
             rows = np.array([training.locally(model, client - 1, clients, number) for client in those])

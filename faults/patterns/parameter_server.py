@@ -1,4 +1,4 @@
-"""Training with parameter servers: the servers hold the model, every worker computes its shards of each batch.
+"""Training with parameter servers: servers hold the model, every worker computes its shards of each batch.
 
 A worker that dies is left out (`continue`): the others go on without its shards of the batch. A server that dies is
 replaced by the next replica of its shards (`replicate`): nothing is lost, and workers send again what no reply
@@ -28,7 +28,7 @@ BALLAST = "ballast"
 
 
 def run(spec: JobSpec, folder: Path, tools: DrillContext) -> dict[str, Any]:
-    """Train for `spec.steps` iterations of every worker, in step with each other (bsp)."""
+    """Train for `spec.steps` iterations of every worker, synchronously (bsp)."""
     training = Training(np.load(folder / DATA), shards=spec.options["shards"], seed=spec.seed)
     servers = spec.policy.replicas
     workers = range(servers, spec.ranks)
@@ -64,7 +64,7 @@ def run(spec: JobSpec, folder: Path, tools: DrillContext) -> dict[str, Any]:
 
 
 def _look(route: Route, failure: MPI.Exception | None, service: ParameterServer) -> set[int]:
-    """The dead ranks; the new primary of a shard journals that it took over."""
+    """The dead ranks; the new primary of a shard journals that it has taken it over."""
     dead, layout = route.look(failure), service.layout
     if service.server is None or dead <= layout.dead:
         return dead
@@ -78,7 +78,7 @@ def _look(route: Route, failure: MPI.Exception | None, service: ParameterServer)
 def _stepper(
     route: Route, training: Training, steps: int, workers: range, load: np.ndarray, shards: int
 ) -> Callable[[Client], tuple[np.ndarray, int]]:
-    """A worker's loop: pull, compute the own shards, push; returns the model, and how often the ballast was torn."""
+    """Run a worker's loop (pull, compute its shards, push); returns the model and the number of damaged ballasts."""
     own = training.own(route.rank - workers.start, len(workers))
 
     def train(worker: Client) -> tuple[np.ndarray, int]:
@@ -99,7 +99,7 @@ def _stepper(
 
 
 def _applied(service: ParameterServer, steps: int, load: np.ndarray) -> list[dict[str, Any]]:
-    """Per shard its part of the model, its bits, and how many steps of each worker took effect, for the oracle."""
+    """Each shard's part of the model, its bits, and how many steps of each worker took effect, for the oracle."""
     assert service.server is not None
     last = np.cumsum([1 + work.loaded(load.nbytes, step) for step in range(steps)])  # push of each step
     return [

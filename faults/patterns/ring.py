@@ -1,4 +1,4 @@
-"""Data-parallel training over a ring all-reduce: every rank holds the whole model and computes some shards."""
+"""Data-parallel training with a ring all-reduce: every rank holds the whole model and computes some shards."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class RingTraining:
-    """One rank's side of the training.
+    """The training on one rank.
 
     Options of the job: ``reduction`` (`faults.drill.training.REDUCTIONS`), ``shards``, ``agree``, steps between
     agreements, and ``ballast``, bytes that are all-reduced beside the gradient and checked, to make a message as long
@@ -45,7 +45,7 @@ class RingTraining:
         self.wrong = 0
 
     def step(self, comm: MPI.Intracomm, step: int) -> None:
-        """Compute the gradients of the own shards, all-reduce them, apply the sum."""
+        """Compute the gradients of this rank's shards, all-reduce them, apply the sum."""
         if comm is not self._comm:
             self._lay_out(comm)
         rank, size = comm.Get_rank(), comm.Get_size()
@@ -104,7 +104,7 @@ def run(spec: JobSpec, folder: Path, tools: DrillContext) -> dict[str, Any]:
 
 
 def _session(spec: JobSpec, folder: Path, learner: RingTraining, tools: DrillContext) -> Recovering | Restarting:
-    """The step loop of the job's policy, with the checkpoints that it needs."""
+    """Make the step loop of the job's policy, with the checkpoints that it needs."""
     wanted, state = spec.checkpoint, learner.state
     store = _store(spec, folder, tools) if spec.on_disk else None
     if not spec.policy.relaunches:
@@ -130,7 +130,7 @@ def _session(spec: JobSpec, folder: Path, learner: RingTraining, tools: DrillCon
 
 
 def _store(spec: JobSpec, folder: Path, tools: DrillContext) -> Store:
-    """The checkpoints on disk, and the faults that damage them."""
+    """Make the store of checkpoints on disk, and register the faults that damage it."""
     from faults.checkpoint import Store
 
     wanted = spec.checkpoint

@@ -1,4 +1,4 @@
-"""Scatter-gather: a coordinator hands out tasks; the tasks of a dead worker are executed again by others.
+"""Scatter-gather: a coordinator hands out tasks; other workers repeat the tasks of a dead one.
 
 A step is one request of many tasks; each rank learns its answer at the end, so that any of them can coordinate the
 next. A worker's death costs the tasks that it had (`reexecute`: no other rank even stops). The coordinator's

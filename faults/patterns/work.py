@@ -1,4 +1,4 @@
-"""The pieces of work that patterns and their oracles have in common; no MPI in here."""
+"""The work that patterns and their oracles share; no MPI in here."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _GRIP_PROBE = 200_000
 
 
 def task(step: int, number: int) -> int:
-    """A task of a fraction of a millisecond with an answer that cannot be guessed."""
+    """A task of a fraction of a millisecond whose answer cannot be guessed."""
     value = (step * 1_000_003 + number * 7919 + 1) % 2**31
     for _ in range(_ROUNDS):
         value = (value * 1_103_515_245 + 12_345) % 2**31
@@ -25,12 +25,12 @@ def answers(steps: int, tasks: int) -> np.ndarray:
 
 
 def own_state(size: int) -> dict[str, np.ndarray]:
-    """Arrays of `size` bytes together that each rank has alone, as of before the first step."""
+    """Make each rank's private arrays, of `size` bytes together, as of before the first step."""
     return {"trace": np.zeros(size // 8), "seen": np.zeros(1, np.int64)} if size else {}
 
 
 def own_step(own: dict[str, np.ndarray], place: int, step: int) -> None:
-    """Update the arrays; the result depends on the place and on all steps before."""
+    """Update the private arrays; the result depends on the place and on all earlier steps."""
     if own:
         own["trace"] *= 0.5
         own["trace"] += np.sin(place + 1.0 + step)
@@ -38,22 +38,22 @@ def own_step(own: dict[str, np.ndarray], place: int, step: int) -> None:
 
 
 def loaded(ballast: int, step: int) -> bool:
-    """Whether a step carries the ballast, in patterns in which every step would take too long with it."""
+    """Whether a step sends the ballast, in patterns in which all steps with it would take too long."""
     return ballast > 0 and step % _LOADED == 0
 
 
 def ballast(size: int) -> np.ndarray:
-    """An array of ones that makes a message `size` bytes longer; a torn transfer changes it."""
+    """An array of ones that makes a message `size` bytes longer; a damaged transfer changes it."""
     return np.ones(size // 8)
 
 
 def opinion(rank: int, seed: int, length: int = 8) -> np.ndarray:
-    """The initial value of a gossiping rank."""
+    """The initial value of a rank in gossip."""
     return np.random.default_rng((seed, rank)).uniform(-1.0, 1.0, length)
 
 
 def grip(seconds: float) -> None:
-    """Compute in one call that gives the interpreter to no other thread, as many C extensions do."""
+    """Compute in one call that never releases the interpreter lock, as many C extensions do."""
     began = time.thread_time()
     sum(range(_GRIP_PROBE))
     per_number = (time.thread_time() - began) / _GRIP_PROBE

@@ -1,4 +1,4 @@
-"""Reject contradictory fault plans before anything is started, with a message that names both faults.
+"""Reject contradictory fault plans before anything is started, in a message that names both faults.
 
 - a rank dies twice, or a fault is aimed at a rank that is dead and has not been replaced
 - a fault begins on a target while an earlier one of its kind lasts
@@ -12,13 +12,14 @@ from collections.abc import Callable, Sequence
 from itertools import combinations
 
 from emulator.errors import UsageError
+from emulator.policies import named
 from faults.plan.model import Event, When
 
 _BEFORE_WORK = ""  # the point within a step before all named ones
 
 
 def check(events: Sequence[Event], refilled: bool) -> None:
-    """Reject faults that exclude each other.
+    """Reject faults that exclude one another.
 
     Parameters
     ----------
@@ -61,8 +62,13 @@ def check_recoveries(events: Sequence[Event], only_in_repair: Callable[[When], b
             )
 
 
+def _refilling() -> str:
+    """The policies under which a rank can die again: another process is in its place."""
+    return named(lambda policy: policy.keeps_places)
+
+
 def _moment(when: When) -> tuple[object, ...]:
-    """The moment that the offset counts from."""
+    """What the offset of a time is counted from: a step, a phase or a clock."""
     if when.time_s is not None:
         return ("time",)
     if when.emulated_s is not None:
@@ -71,12 +77,12 @@ def _moment(when: When) -> tuple[object, ...]:
 
 
 def _instant(when: When) -> float:
-    """Seconds after the moment that `_moment` identifies."""
+    """Seconds after the moment that `_moment` names."""
     return (when.time_s or 0.0) + (when.emulated_s or 0.0) + when.offset_s
 
 
 def _is_before(one: When, other: When) -> bool:
-    """Whether `one` is certain to come before `other`: by step and offset, or by the same clock."""
+    """Whether `one` is certain to come before `other`, by step and offset or on one clock."""
     if _moment(one) == _moment(other):
         return _instant(one) < _instant(other)
     if one.step is None or other.step is None:
@@ -88,7 +94,7 @@ def _is_before(one: When, other: When) -> bool:
 
 
 def _check_two_ends(rank: int, first: Event, second: Event, refilled: bool) -> None:
-    """Reject two deaths of one rank, unless it can have been replaced between them: never within one step."""
+    """Reject two deaths of one rank unless it is replaced between them, which never happens within a step."""
     same_step = first.when.step is not None and first.when.step == second.when.step
     same_moment = _moment(first.when) == _moment(second.when) and first.when.time_s is None
     if refilled and not same_step and not same_moment and first.when != second.when:
@@ -96,8 +102,8 @@ def _check_two_ends(rank: int, first: Event, second: Event, refilled: bool) -> N
     earlier, later = (second, first) if _is_before(second.when, first.when) else (first, second)
     raise UsageError(
         f"faults contradict each other: {earlier.text!r} and {later.text!r} both end rank {rank}, "
-        f"{'which can die only once in a step' if refilled else 'which can die only once, as no process replaces it'}; "
-        f"drop one{'' if refilled else ', or recover by spare, respawn or restart'}"
+        f"{'which can die only once in a step' if refilled else 'and no process replaces it after the first'}; "
+        f"drop one{'' if refilled else f', or recover by {_refilling()}'}"
     )
 
 
@@ -105,7 +111,7 @@ def _check_after_death(rank: int, death: Event, other: Event) -> None:
     if _is_before(death.when, other.when):
         raise UsageError(
             f"faults contradict each other: {other.text!r} is aimed at rank {rank}, which {death.text!r} has "
-            f"killed and no process replaces; drop one, or recover by spare, respawn or restart"
+            f"killed and no process replaces; drop one, or recover by {_refilling()}"
         )
 
 

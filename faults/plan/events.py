@@ -1,4 +1,4 @@
-"""Resolve faults to events: which rank each hits, for a job on its hosts; one seed makes all random choices."""
+"""Resolve faults into events (which rank each hits) for a job on its hosts; one seed makes all random choices."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def _event(fault: Fault, ident: str, rank: int, when: When) -> Event:
 
 
 def _cut(fault: Fault, number: int, placed: Sequence[int]) -> list[Event]:
-    """An event for each rank whose outgoing messages the cut stops."""
+    """Make an event for each rank whose outgoing messages the cut stops."""
     target = fault.target
     side = _members(fault, target.ranks, target.hosts, placed)
     others = _members(fault, target.others, target.other_hosts, placed)
@@ -92,7 +92,7 @@ def _cut(fault: Fault, number: int, placed: Sequence[int]) -> list[Event]:
 
 
 def _members(fault: Fault, ranks: Sequence[int], hosts: Sequence[int], placed: Sequence[int]) -> tuple[int, ...]:
-    """The ranks, or all ranks of the hosts; rejects those outside of the job."""
+    """The ranks, or all ranks of the hosts; rejects those outside the job."""
     if ranks and max(ranks) >= len(placed):
         raise UsageError(f"fault {fault.text!r}: rank {max(ranks)} is outside the job of ranks 0 to {len(placed) - 1}")
     for host in hosts:
@@ -124,7 +124,7 @@ def _check_step(fault: Fault, steps: int | None) -> None:
 
 
 def _by_rate(fault: Fault, number: int, pool: list[int], draw: random.Random, ranks: list[int]) -> list[Event]:
-    """A Poisson process: exponential gaps; each victim is hit once, and one rank is left out of random ones."""
+    """Draw a Poisson process: exponential gaps; each victim is hit once, and of random victims one rank is spared."""
     order = ranks or draw.sample(pool, k=max(0, len(pool) - 1))
     rate = fault.when.rate_hz or 1.0
     events, at = [], 0.0
@@ -135,7 +135,7 @@ def _by_rate(fault: Fault, number: int, pool: list[int], draw: random.Random, ra
 
 
 def describe(event: Event) -> str:
-    """An event in words, for `--dry-run`."""
+    """Describe an event for `--dry-run`."""
     when = event.when
     if when.time_s is not None:
         instant = f"{format_time(when.time_s)} after the first step began"

@@ -12,7 +12,7 @@ from faults.plan.model import Fault
 
 
 def read_lines(lines: Iterable[str]) -> tuple[list[Fault], int | None]:
-    """Faults and seed of command-line words: fault lines, or names of plan files (they end in ``.toml``).
+    """Read faults and seed from command-line words: fault lines, or names of plan files (``.toml``).
 
     The seed is that of the last plan file that has one.
     """
@@ -29,7 +29,7 @@ def read_lines(lines: Iterable[str]) -> tuple[list[Fault], int | None]:
 
 
 def load(path: str | Path) -> tuple[list[Fault], int | None]:
-    """Faults and seed of a plan file.
+    """Read faults and seed of a plan file.
 
     Raises
     ------
@@ -65,5 +65,5 @@ def load(path: str | Path) -> tuple[list[Fault], int | None]:
 
 
 def _line_of(text: str, needle: str) -> int:
-    """The line of the file that holds `needle`, counted from 1 (1 if it is spelt with escapes)."""
+    """Number of the line of the file that holds `needle`, from 1 (1 if it is written with escapes)."""
     return next((i for i, line in enumerate(text.splitlines(), 1) if needle in line), 1)

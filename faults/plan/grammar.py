@@ -1,4 +1,4 @@
-"""One fault is one line: `KIND TARGET @ WHEN [for DURATION] [by FACTOR] [in memory|message]`.
+"""Parse a fault line: `KIND TARGET @ WHEN [for DURATION] [by FACTOR] [in memory|message]`.
 
     KIND     one of `faults.plan.kinds`
     TARGET   RANKS | UNIT RANKS | nic RANK | random | server | worker | coordinator
@@ -46,7 +46,7 @@ def parse(line: str) -> Fault:
 
 
 class _Reader:
-    """A recursive-descent reader over the words of one line."""
+    """A recursive-descent parser of the words of one line."""
 
     def __init__(self, line: str) -> None:
         self.line = line.strip()
@@ -58,7 +58,7 @@ class _Reader:
         return self.tokens[self.at][0] if self.at < len(self.tokens) else ""
 
     def take(self, *words: str) -> str | None:
-        """The next word if it is one of `words`."""
+        """Take the next word if it is one of `words`."""
         if self.peek() in words and self.peek():
             self.at += 1
             return self.tokens[self.at - 1][0]

@@ -10,10 +10,12 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from emulator.errors import Registry
+
 
 @dataclass(frozen=True)
 class Factor:
-    """What ``by FACTOR`` may be: the value where none is given, the rule that a number obeys, words in its place."""
+    """Legal values of ``by FACTOR``: the default, the rule for a number, and legal words."""
 
     default: float
     rule: str
@@ -23,7 +25,7 @@ class Factor:
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of fault.
+    """A kind of fault, with its syntax and properties.
 
     Attributes
     ----------
@@ -78,39 +80,37 @@ _SHARE = Factor(0.05, "between 0 and 1", lambda value: 0 < value < 1)
 _SLOWER_CARD = Factor(10.0, ">= 1 by which a card is slower", lambda value: value >= 1)
 _MULTIPLE = Factor(-1.0, "that is finite", lambda value: True, words=("random", "nan"))
 
-KINDS = {
-    kind.name: kind
-    for kind in (
-        Kind("kill", "the process is gone", signal.SIGKILL, ends=True, final=True, whole_host=True),
-        Kind("hang", "the process is stopped", signal.SIGSTOP, ends=True, silent=True, lasts=True, persists=True),
-        Kind("slow", "the rank computes slower", lasts=True, persists=True, factor=_SLOWER),
-        Kind(
-            "cut", "no message passes between two groups of ranks", lasts=True, persists=True, needs_duration=True,
-            factor=_TIMES, two_sides=True, needs_network=True,
-        ),
-        Kind("cut-off", "the rank stops, on the side of a cut that has no quorum", ends=True, lingers=True),
-        Kind(
-            "lose", "messages are lost", lasts=True, persists=True, factor=_SHARE, nic_factor=_SLOWER_CARD,
-            needs_network=True,
-        ),
-        Kind(
-            "lie", "the rank sends other values than it computed", lasts=True, persists=True, factor=_MULTIPLE,
-            falsifies=True,
-        ),
-        Kind(
-            "preempt", "the process is told to leave, and is gone after its time of grace", signal.SIGTERM, ends=True,
-            final=True, told=True, lingers=True, lasts=True,
-        ),
-        Kind(
-            "flip", "a bit of the rank's state flips in memory", ends=True, lingers=True, spoils_state=True,
-            in_message="flip-message",
-        ),
-        Kind("flip-message", "a bit of the next message to the rank flips on its way", spoils_messages=True),
-        Kind("corrupt", "the newest checkpoint on disk is damaged", needs_checkpoints=True),
-        Kind("full", "the disk of the checkpoints is full", lasts=True, needs_checkpoints=True),
-        Kind(
-            "stall", "the disk of the checkpoints does not answer", lasts=True, needs_duration=True,
-            needs_checkpoints=True,
-        ),
-    )
-}  # fmt: skip
+KINDS = Registry(
+    "a kind of fault",
+    Kind("kill", "the process is gone", signal.SIGKILL, ends=True, final=True, whole_host=True),
+    Kind("hang", "the process is stopped", signal.SIGSTOP, ends=True, silent=True, lasts=True, persists=True),
+    Kind("slow", "the rank computes slower", lasts=True, persists=True, factor=_SLOWER),
+    Kind(
+        "cut", "no message passes between two groups of ranks", lasts=True, persists=True, needs_duration=True,
+        factor=_TIMES, two_sides=True, needs_network=True,
+    ),
+    Kind("cut-off", "the rank stops, on the side of a cut that has no quorum", ends=True, lingers=True),
+    Kind(
+        "lose", "messages are lost", lasts=True, persists=True, factor=_SHARE, nic_factor=_SLOWER_CARD,
+        needs_network=True,
+    ),
+    Kind(
+        "lie", "the rank sends other values than it computed", lasts=True, persists=True, factor=_MULTIPLE,
+        falsifies=True,
+    ),
+    Kind(
+        "preempt", "the process is told to leave, and is gone after its time of grace", signal.SIGTERM, ends=True,
+        final=True, told=True, lingers=True, lasts=True,
+    ),
+    Kind(
+        "flip", "a bit of the rank's state flips in memory", ends=True, lingers=True, spoils_state=True,
+        in_message="flip-message",
+    ),
+    Kind("flip-message", "a bit of the next message to the rank flips on its way", spoils_messages=True),
+    Kind("corrupt", "the newest checkpoint on disk is damaged", needs_checkpoints=True),
+    Kind("full", "the disk of the checkpoints is full", lasts=True, needs_checkpoints=True),
+    Kind(
+        "stall", "the disk of the checkpoints does not answer", lasts=True, needs_duration=True,
+        needs_checkpoints=True,
+    ),
+)  # fmt: skip

@@ -1,4 +1,4 @@
-"""The records of a fault plan: a fault as written, and its events in one job."""
+"""The records of a fault plan: a fault as written, and its events in a job."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Target:
 
 @dataclass(frozen=True)
 class When:
-    """The instant of a fault; `offset_s` seconds after it, by a kernel timer where there is an offset."""
+    """The instant of a fault, and `offset_s` seconds after it, which a kernel timer measures."""
 
     step: int | None = None
     phase: str | None = None
@@ -45,7 +45,7 @@ class When:
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault line."""
+    """A parsed fault line."""
 
     text: str
     kind: Kind
@@ -57,7 +57,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Event:
-    """One thing that happens to one rank (or between two groups of ranks) of one job.
+    """What a fault does to one rank (or between two groups of ranks) of one job.
 
     `ident` is its name in the journal: a fault line may mean several events (a host, a rate). Of `rated` ones, drawn
     as a Poisson process, the last may come after the end of the run. With a number of a `host` (or rack, or region)
@@ -82,12 +82,12 @@ class Event:
 
     @property
     def ends_rank(self) -> bool:
-        """Whether it takes a rank away for good."""
+        """Whether the event ends a rank for good."""
         return self.kind.ends and (self.duration_s is None or self.kind.final)
 
     @property
     def surely_ends_rank(self) -> bool:
-        """Whether it does so in every run: the last events of a rate may come after the end of the run."""
+        """Whether it does so in every run; the last events of a rate may come after the run's end."""
         return self.ends_rank and not self.rated
 
     def to_json(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A checksum of named arrays, by which ranks and launchers tell whether they hold the same bits."""
+"""The checksum of named arrays by which ranks and launchers compare their bits."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 
 def checksum(arrays: Mapping[str, np.ndarray]) -> int:
-    """CRC-32 of all arrays in the order of their names, bit for bit."""
+    """CRC-32 of all arrays in the order of their names."""
     value = 0
     for name in sorted(arrays):
         value = zlib.crc32(np.ascontiguousarray(arrays[name]).data, value)

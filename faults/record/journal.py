@@ -1,4 +1,4 @@
-"""The journal of each process of a job: what it saw, one JSON object per line, one file per process.
+"""The journal of each process of a job: what it observed, one JSON object per line, one file per process.
 
 Lines go to the file in one write each, so what a process wrote before it was killed is there. All instants are
 of the clock that the processes of a host share.
@@ -27,7 +27,7 @@ class What(StrEnum):
     DEPARTED = "departed"  # this rank leaves its place, as it was told to
     GROWS, ADMITS = "grows", "admits"  # the coordinator starts processes for the empty places; they are ready
     COMMIT = "commit"  # a step is done and agreed on
-    # a recovery, in this order; each ends a phase (`faults.drill.timeline.PHASE_ENDS`)
+    # a recovery, in this order; each ends a phase (`PHASE_ENDS`)
     NOTICED, AGREED, REBUILT, RESTORED = "noticed", "agreed", "rebuilt", "restored"
     # checkpoints: where a rank goes on from; and what became of the writing of one
     RESUMED, ROLLED_BACK, LEVEL, DAMAGED = "resumed", "rolled back", "level", "damaged"
@@ -36,8 +36,15 @@ class What(StrEnum):
     TOOK_OVER, MISSED = "took over", "missed"
 
 
+PHASE_ENDS = {
+    "detect": What.NOTICED, "agree": What.AGREED, "rebuild": What.REBUILT, "restore": What.RESTORED,
+    "replay": What.COMMIT,
+}  # fmt: skip
+"""The phases of a recovery in their order, each with the record that ends it."""
+
+
 class Journal:
-    """Appends to ``folder/<attempt>-<member>.jsonl``."""
+    """Appends records to ``folder/<attempt>-<member>.jsonl``."""
 
     def __init__(self, folder: str | Path, member: int, attempt: int = 0, clock: Clock = LOCAL.clock) -> None:
         self.member, self.attempt, self._clock = member, attempt, clock
@@ -53,19 +60,19 @@ class Journal:
 
 
 class NoJournal:
-    """A journal that keeps nothing, for programs that want recovery and no drill."""
+    """A journal that keeps nothing, for programs that recover outside a drill."""
 
     attempt = 0
 
     def write(self, what: What, **fields: Any) -> None:
-        """Keep nothing."""
+        """Do nothing."""
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: there is no journal file."""
 
 
 def read(folder: str | Path) -> list[dict[str, Any]]:
-    """All records of all processes, sorted by time; `line` is their place in the writer's file."""
+    """Read all records of all processes, sorted by time; `line` is the line in the writer's file."""
     records = [record for path in sorted(Path(folder).glob("*.jsonl")) for record in _lines(path)]
     return sorted(records, key=lambda record: record["at"])
 

@@ -1,7 +1,7 @@
-"""The status file of each process of a job: success is read from these, because mpirun's exit status proves nothing.
+"""The status file of each process of a job, from which success is read, because mpirun's exit status proves nothing.
 
     began ─► reached ─► left        its loop came to the end, and then the program did
-        │        └────► undone      the program raised an error behind the loop
+        │        └────► undone      the program raised an error after the loop
         └─────────────► failed      it raised one in the loop, or recovery could not go on
                       quit          it ended itself in the loop, by sys.exit or MPI.Finalize
                       aborted       it called MPI's Abort: the job is to end
@@ -57,7 +57,7 @@ ENDS = "ends"
 
 @dataclass(frozen=True)
 class Process:
-    """What is known of one process of a job.
+    """The last status and the end of one process of a job.
 
     Attributes
     ----------
@@ -80,17 +80,17 @@ class Process:
 
     @property
     def killed(self) -> bool:
-        """Whether a signal ended it, and not itself."""
+        """Whether a signal ended the process that it had not sent to itself."""
         return self.code is not None and self.code < 0 and self.said not in _ENDED_THEMSELVES
 
     @property
     def word(self) -> str:
-        """What it said, or `LEFT` where it ended well behind the loop, by ``os._exit(0)`` say."""
+        """The status that it wrote, or `LEFT` where it ended well after the loop, for example by ``os._exit(0)``."""
         return LEFT if self.said == REACHED and self.code == 0 else self.said
 
     @property
     def how(self) -> str:
-        """Who it is, and how it ended."""
+        """The process's name, and how it ended."""
         who = f"rank {self.rank}" if self.rank >= 0 else "a rank" if self.code is None else "a spawned process"
         if self.stopped_at:
             return f"{who} was stopped, and killed for that"
@@ -111,7 +111,7 @@ def _file() -> Path | None:
 
 
 def say(word: str) -> None:
-    """Write `word` to this process' status file."""
+    """Write the status `word` to this process' file."""
     if file := _file():
         waiting = file.with_name(f".{file.name}")
         waiting.write_text(word)
@@ -119,16 +119,16 @@ def say(word: str) -> None:
 
 
 def conclude(well: bool) -> None:
-    """Record that the loop ended."""
+    """Record that the loop has ended."""
     if not well:
         fail()
         return
     say(REACHED)
 
 
-@atexit.register  # before any other, so that it runs behind them: the launcher does not wait long for what follows
+@atexit.register  # before any other, so that it runs after them: the launcher does not wait long for what follows
 def _leave() -> None:
-    """Record that the program came to its end."""
+    """Record that the program has reached its end."""
     if (file := _file()) and file.exists() and file.read_text() == REACHED:
         say(LEFT)
 
@@ -137,12 +137,12 @@ def fail(status: int = 0, word: str = FAILED) -> None:
     """Record that the program ends itself, by an uncaught exception or with that exit status."""
     if file := _file():
         before = file.read_text().split() if file.exists() else []
-        behind = REACHED in before and word == FAILED
-        say(" ".join([UNDONE if behind else word, str(status), *([BEGAN] if before else [])]))
+        after_loop = REACHED in before and word == FAILED
+        say(" ".join([UNDONE if after_loop else word, str(status), *([BEGAN] if before else [])]))
 
 
 def is_news(text: str) -> bool:
-    """Whether no other process of the job has asked this of the same text: what all of them find is printed once."""
+    """Whether no other process of the job has claimed this text: what all of them find is printed once."""
     if (where := folder()) is None:
         return True
     try:
@@ -168,7 +168,7 @@ def told(folder: Path) -> list[dict[str, Any]]:
 
 
 def processes(folder: Path) -> list[Process]:
-    """What is known of each process that has said something or has ended."""
+    """The status of each process that has written one or has ended."""
     said = {path.name: path.read_text().split() for path in folder.glob("[!.]*") if path.is_file()}
     ends = {path.name: json.loads(path.read_text()) for path in (folder / ENDS).glob("[!.]*")}
     found = []
@@ -180,17 +180,17 @@ def processes(folder: Path) -> list[Process]:
 
 
 def words(folder: Path) -> list[str]:
-    """The last word of each process that has written one."""
+    """The last status of each process that has written one."""
     return [one.word for one in processes(folder) if one.word]
 
 
 def succeeded(said: Sequence[str]) -> bool:
-    """Whether a process reached the end of the program and none failed after the loop."""
+    """Whether a process reached the program's end and none failed after the loop."""
     return LEFT in said and REACHED not in said and UNDONE not in said
 
 
 def failed(said: Sequence[str]) -> bool:
-    """Whether a process ended itself, by an exception say, which a restart would only repeat."""
+    """Whether a process ended itself, for example by an exception, which a restart would only repeat."""
     return not _ENDED_THEMSELVES.isdisjoint(said)
 
 

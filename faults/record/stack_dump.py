@@ -1,4 +1,4 @@
-"""Where a rank is in its program: its Python stack, which it writes to a file when the launcher sends it a signal.
+"""The Python stack of a rank, which it writes to a file when the launcher sends it a signal.
 
 `faulthandler` writes it from within the signal's handler, so that a rank that waits inside MPI or computes in C answers
 as well.
@@ -21,7 +21,7 @@ _open: dict[int, BinaryIO] = {}  # as long as the process lives: the handler wri
 
 
 def _number() -> int:
-    """The signal: a real-time one that programs hardly use; 0 where there are none, as on macOS."""
+    """Number of the signal: a real-time one that programs hardly use; 0 where there are none, as on macOS."""
     first = getattr(signal, "SIGRTMIN", 0)
     return int(first) + 7 if first else 0
 
@@ -31,20 +31,20 @@ def _file(folder: Path, member: int) -> Path:
 
 
 def listen(folder: Path, member: int) -> None:
-    """Have this process, which is that member of the job, answer."""
+    """Make this process, which is that member of the job, write its stack at the signal."""
     if _number() and member not in _open:
         _open[member] = _file(folder, member).open("wb", buffering=0)
         faulthandler.register(_number(), _open[member], all_threads=False)
 
 
 def ask(folder: Path, member: int, process: int) -> None:
-    """Have a process that listens write its stack."""
+    """Ask a listening process for its stack."""
     if _file(folder, member).exists():
         LOCAL.executioner.send(process, _number())
 
 
 def line_of(folder: Path, member: int) -> str:
-    """The innermost line of the program itself that the process was at, ``program.py:9: win.Fence()``.
+    """The innermost line of the program itself in a process' stack: ``program.py:9: win.Fence()``.
 
     Empty where it did not answer.
     """

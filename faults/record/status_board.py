@@ -1,4 +1,4 @@
-"""The status board: one small file, mapped by every rank and by the watchdog, that outlives the ranks.
+"""The status board: a small file that every rank and the watchdog map, and that survives the ranks.
 
     row per member    beat  pid  beats_from  state  place  step  peer  wake_at  suspected  phase  phase_at
     one per event     the instant at which it fired (0: not yet)
@@ -43,7 +43,7 @@ _ROW = np.dtype(
 
 
 class StatusBoard:
-    """The mapping. Columns are numpy views: ``board.rows["beat"][member] = now``.
+    """The mapped board. Columns are numpy views: ``board.rows["beat"][member] = now``.
 
     Ranks write on it many times in a step, hence plain arrays and not `numpy.memmap`, of which every view costs ten
     times as much, and the columns `beats`, `steps` and `peers` cut out once.
@@ -63,13 +63,13 @@ class StatusBoard:
 
     @classmethod
     def create(cls, path: str | Path, members: int, events: int, platform: Platform = LOCAL) -> StatusBoard:
-        """Make the file, all zero, and map it."""
+        """Create the file, filled with zeros, and map it."""
         Path(path).write_bytes(bytes(members * _ROW.itemsize + 8 * max(1, events) + 16))
         return cls(path, members, events, platform)
 
     @classmethod
     def open(cls, path: str | Path, platform: Platform = LOCAL) -> StatusBoard:
-        """Map a file without events, of as many members as it has rows."""
+        """Map the file of a board without events, of as many members as it has rows."""
         return cls(path, (Path(path).stat().st_size - 24) // _ROW.itemsize, 0, platform)
 
     def enter(self, member: int, place: int, attempt: int) -> None:
@@ -85,28 +85,28 @@ class StatusBoard:
         self.beats[member] = self._now()
 
     def enter_phase(self, member: int, phase: int) -> None:
-        """Note that this member begins a phase, or moves on in it."""
+        """Note that this member begins a phase, or progresses in it."""
         self._phases[member] = phase
         if phase != IN_STEPS:
             self._phases_at[member] = self._now()
 
     def furthest(self) -> int:
-        """The latest step that a rank with a place has begun; -1 before the first."""
+        """The highest step that a rank with a place has begun; -1 before the first."""
         at_work = (self.rows["state"] == WORKING) & (self.rows["place"] != NO_RANK)
         return int(np.max(self.rows["step"], where=at_work, initial=-1))
 
     def leave(self, member: int) -> None:
-        """Mark a process that ends as it should, so that no detector reports it."""
+        """Mark this process as ended on purpose, so that no detector reports it."""
         self.rows["state"][member] = LEFT
 
     def working(self, attempt: int) -> list[int]:
-        """Process ids of this launch that have come and not left; those that were killed are still among them."""
+        """Process ids of this launch that have started and not left, killed ones included."""
         at_work = (self.rows["state"] == WORKING) & (self.rows["attempt"] == attempt)
         return [int(pid) for pid in self.rows["pid"][at_work]]
 
 
 def claim(folder: Path, first: int) -> int:
-    """The member number of a spawned process, `first` or above: it is claimed by creating a file of that name."""
+    """Claim a member number of at least `first` for a spawned process, by creating a file of that name."""
     number = first
     while True:
         try:

@@ -1,4 +1,4 @@
-"""One try of one step: it is done, or its failure is passed on to the loop."""
+"""One attempt at a step: it is done, or its failure is passed to the loop."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Attempt:
-    """One try of one step, made once: this is what being ready costs in every step, so it is kept short."""
+    """The context manager of an attempt at a step; made once and short, because every step pays for it."""
 
     __slots__ = ("_implied", "_in_drill", "_job", "_watched")
 

@@ -1,4 +1,4 @@
-"""Messages of MPI whose checksums both ends add up, so that a bit that flips on the way is found; and the flip itself.
+"""Checksums of MPI messages, summed at both ends, so that a bit that flips on the way is detected; and the flip itself.
 
     sender      adds the CRC-32 of each message to its sum for the receiver      ──┐
     receiver    adds the CRC-32 of what has arrived to its sum for the sender    ◄─┴─ compared before each agreement
@@ -27,7 +27,7 @@ Flip = Callable[[memoryview], None]
 
 
 class MessageSums:
-    """Sums of the checksums of messages to and from each process.
+    """Sums of the checksums of the messages to and from each process.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ class MessageSums:
             self.sent[process] += zlib.crc32(content) + 1
 
     def has_arrived(self, buffer: Any, status: MPI.Status) -> None:
-        """Add a message that is in the buffer now."""
+        """Add a message that has arrived in the buffer."""
         process = status.Get_source()
         if process < 0 or (content := _content(buffer)) is None:
             return
@@ -55,7 +55,7 @@ class MessageSums:
         self.received[process] += zlib.crc32(content) + 1
 
     def differ(self, comm: MPI.Intracomm, members: list[int]) -> bool:
-        """Whether a message since the last call came to this rank other than it was sent; collective.
+        """Whether a message to this rank since the last call was altered on the way; collective.
 
         Parameters
         ----------
@@ -69,7 +69,7 @@ class MessageSums:
 
 
 def _content(buffer: Any) -> memoryview | None:
-    """The bytes of a message in one piece; None for any other."""
+    """The bytes of a contiguous message; None for any other."""
     size = size_of(buffer)
     if isinstance(buffer, list | tuple):
         buffer = buffer[0] if buffer else None
@@ -81,7 +81,7 @@ def _content(buffer: Any) -> memoryview | None:
 
 
 class _Arriving(Operation):
-    """A receive into a buffer that is posted."""
+    """A posted receive into a buffer."""
 
     def __init__(self, buffer: Any) -> None:
         self._buffer = buffer
@@ -91,7 +91,7 @@ class _Arriving(Operation):
 
 
 class CheckedComm(MPI.Intracomm):
-    """A communicator of MPI itself that adds up its messages."""
+    """A communicator of MPI itself that sums the checksums of its messages."""
 
     def __new__(cls, comm: MPI.Intracomm, *_: Any) -> CheckedComm:
         return super().__new__(cls, comm)

@@ -1,4 +1,4 @@
-"""Going on without the dead ranks: nothing is rebuilt, none is replaced, the algorithm itself leaves them out.
+"""Going on without dead ranks: nothing is rebuilt and no rank replaced; the algorithm leaves them out.
 
     with routing(MPI.COMM_WORLD) as route:
         peers = Peers(route.comm, on_failure=route.lost)
@@ -31,7 +31,7 @@ _FOLLOW_EVERY_S = 1e-3
 
 
 class Route(GuardedLoop):
-    """One rank of a job that leaves dead ranks out; made by `routing`.
+    """One rank of a job whose algorithm leaves dead ranks out; made by `routing`.
 
     Attributes
     ----------
@@ -53,7 +53,7 @@ class Route(GuardedLoop):
         self.drill.ready()
 
     def steps(self, count: int) -> Iterator[int]:
-        """Count this rank's steps; each is committed when the next one is asked for.
+        """Count this rank's steps; each is committed when the next one is requested.
 
         A rank that has no message to or from a dead one gets no error: it asks as it begins a step.
         """
@@ -64,7 +64,7 @@ class Route(GuardedLoop):
             self.drill.journal.write(What.COMMIT, step=step)
 
     def follow(self, others: Sequence[int]) -> None:
-        """Count the steps of the slowest of other living ranks, for a rank that serves and has none of its own.
+        """Count the steps of the slowest other living rank, on a rank that serves and has no steps of its own.
 
         It looks at the board now and then beside its work, so that a fault can meet a server at a step of its workers.
         """
@@ -85,7 +85,7 @@ class Route(GuardedLoop):
         self._clock.every(_FOLLOW_EVERY_S, look, self._over)
 
     def need(self, role: str, ranks: Iterable[int]) -> None:
-        """Require that one of these ranks lives, or the job fails. A later call replaces the ranks of the role."""
+        """Require that at least one of these ranks lives; a later call replaces the ranks of the role."""
         self._needed[role] = set(ranks)
 
     def agree(self) -> list[int]:
@@ -95,23 +95,26 @@ class Route(GuardedLoop):
         return self.living
 
     def renew(self) -> None:
-        """Go on on another communicator, to which no message of before can come; at most `stages` - 1 times.
+        """Switch to another communicator, which no earlier message can reach; at most `stages` - 1 times.
 
         Called by all living ranks, right after they have agreed.
         """
         assert self._decision is not None
         if not self.group.advance(self._decision):
-            raise ValueError(f"routing was told of {len(self.group.work_comms)} stages, and this is one more")
+            stages = len(self.group.work_comms)
+            raise ValueError(
+                f"routing(stages={stages}) allows {stages - 1} calls of renew(), this is one more: pass a larger stages"
+            )
         self.comm = self.group.work_comm
         self.comm.Ack_failed()
 
     def lost(self, rank: int, error: MPI.Exception) -> None:
-        """Leave a rank out with which an algorithm met an error."""
+        """Leave out a rank with which the algorithm met an MPI error."""
         self.look(error)
         self._exclude({rank})
 
     def look(self, error: MPI.Exception | None = None) -> set[int]:
-        """Ranks that are dead: asked of the runtime after an error, and otherwise now and then."""
+        """The dead ranks, asked of MPI after an error and otherwise from time to time."""
         now = self._clock.now()
         if error is None and now - self._asked < _ASK_EVERY_S:
             return set(self.dead)
@@ -148,7 +151,7 @@ class Route(GuardedLoop):
 
 
 def routing(comm: MPI.Intracomm, drill: DrillContext | None = None, stages: int = 1) -> Route:
-    """Begin a job whose algorithm copes with the loss of ranks by itself.
+    """Begin a job whose algorithm itself tolerates the loss of ranks.
 
     Parameters
     ----------

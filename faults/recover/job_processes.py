@@ -1,4 +1,4 @@
-"""The processes of a job: which of them works in which place, over which communicator, and what a death changes.
+"""The processes of a job: which one works in which place, over which communicator, and what a death changes.
 
 A place is a rank's number as the job began, and faults address ranks by it. The program's own ranks count the places
 that are filled, in order: after the death of place 3 of 0..7, place 4 is rank 3.
@@ -13,10 +13,10 @@ from mpi4py import MPI
 
 from emulator import carrier
 from emulator.comm import refused
+from emulator.policies import Policy
 from faults.agree import survivor_group
 from faults.agree.deaths import RecoveryFailed
 from faults.agree.survivor_group import Decision, SurvivorGroup
-from faults.policies import Policy
 from faults.record.journal import What
 from faults.record.status_board import IN_STEPS, NO_RANK, REBUILDS
 from faults.recover import step_errors
@@ -37,7 +37,7 @@ _RENEWALS = 20
 
 
 class JobProcesses:
-    """All processes that are alive, as one of them knows them.
+    """All living processes, as one of them knows them.
 
     Attributes
     ----------
@@ -87,12 +87,12 @@ class JobProcesses:
         self._look()
 
     def _claim(self) -> None:
-        """Tell the communicators of the group from those of the program."""
+        """Mark the group's communicators as the job's own, unlike those of the program."""
         if self._drill.platform.survives is None:
             revoked_comms.claim(self.group.comms)
 
     def _look(self) -> None:
-        """Look up this rank's place, and make the communicator of those at work."""
+        """Look up this rank's place, and make the communicator of the working ranks."""
         self.place = self.placement.place_of(self.group.rank)
         note = self._drill.waits_for if self._drill.board is not None else None
         work_comm, comm_beside = self.group.work_comm, self.group.comm_beside
@@ -121,7 +121,7 @@ class JobProcesses:
         self.phase(phase, recovery=True)
 
     def _new_sums(self) -> MessageSums | None:
-        """The checksums of messages over the communicators in use, where they are compared or one is to be spoiled."""
+        """Make the checksums of messages, if they are compared or one message is to be spoiled."""
         injector = self._drill.injector
         flip = injector.spoil if injector is not None and injector.spoils_messages else None
         if (flip is None and not self._checks) or carrier.of(self.group.work_comm).timed:
@@ -131,40 +131,40 @@ class JobProcesses:
         return MessageSums(self.group.size, flip)
 
     def spoiled(self) -> bool:
-        """Whether a message came to this rank other than it was sent; collective."""
+        """Whether a message to this rank was altered on the way; collective."""
         return self._checks and self._sums is not None and self._sums.differ(self.comm, self.placement.at_work)
 
     @property
     def has_state(self) -> bool:
-        """Whether this rank is at work and has got what it needs for that."""
+        """Whether this rank works and has the state for it."""
         return self.place is not None and self.place not in self.fresh
 
     def holders(self) -> list[int]:
-        """Places whose holder has the state; the first coordinates."""
+        """The places whose process has the state; the first one coordinates."""
         return [place for place in sorted(self.placement.places) if place not in self.fresh]
 
     @property
     def coordinates(self) -> bool:
-        """Whether this rank is the first that has the state."""
+        """Whether this rank is the coordinator: the first that has the state."""
         return self.holders()[:1] == [self.place]
 
     @property
     def _coordinator(self) -> int:
-        """The process that is the first that has the state; the first one alive, if none has."""
+        """The coordinator: the first process that has the state, or the first living one if none has."""
         return next((self.placement.places[place] for place in self.holders()), self.group.alive[0])
 
     def unchanged(self, decision: Decision) -> bool:
-        """Whether the work succeeded on all ranks, none has died since the last repair, and none is to be let in."""
+        """Whether the step succeeded everywhere, no rank died since the last repair, and none is to be admitted."""
         return decision.ok and decision.alive == self.group.alive and not decision.grows
 
     def deserted(self, decision: Decision) -> bool:
-        """Whether all that have the state would leave together, though other processes could go on with it."""
+        """Whether all processes that have the state would leave together although others could go on with it."""
         heirs = self.policy.spawns or not set(self.placement.waiting).isdisjoint(decision.alive)
         holders = [self.placement.places[place] for place in self.holders()]
         return heirs and len(holders) > 1 and set(holders).isdisjoint(decision.alive)
 
     def grows(self, room: Callable[[], bool], step: int, waits: bool) -> bool:
-        """Whether new processes are ready to take empty places; this rank starts them, if it is to and there is room.
+        """Whether new processes are ready for empty places; the coordinator starts them if there is room.
 
         Parameters
         ----------
@@ -177,15 +177,15 @@ class JobProcesses:
 
     @property
     def revoked(self) -> bool:
-        """Whether another rank has given up the present step: calls may fail with any error then."""
+        """Whether another rank has given up the present step, after which calls may fail with any error."""
         return self.group.work_comm.Is_revoked() or self.group.comm_beside.Is_revoked()
 
     def tries(self, error: MPI.Exception) -> float:
-        """How often a step may fail with such an error without a death, as far as this rank knows."""
+        """How often a step may fail with this error without a known death."""
         return step_errors.tries(error, self.group.death_is_news(), self.revoked)
 
     def programs_own(self, error: MPI.Exception) -> bool:
-        """Whether an error of a step is the program's: a wrong argument, or a buffer that is too short."""
+        """Whether an error is the program's own: a wrong argument, or a buffer that is too short."""
         return step_errors.can_be_of_program(error) and self.tries(error) == step_errors.TRIES
 
     def revoke(self) -> None:
@@ -232,7 +232,7 @@ class JobProcesses:
         return None
 
     def _renew(self, empty: list[int]) -> Decision | None:
-        """Build everything anew over the survivors, with a new process for each empty place.
+        """Build all communicators anew over the survivors, with a new process for each empty place.
 
         Deaths that become known while communicators are built can do harm, so the old group, which still works,
         agrees on whether it was built everywhere; if it was not, the decision is returned. No rank can be woken in here
@@ -283,7 +283,7 @@ class JobProcesses:
         }
 
     def _receive_placement(self, orphan_timer: Timer | None) -> None:
-        """A spawned process learns who works where; it gets the state later, like a spare that was called in."""
+        """Receive, as a spawned process, who works where; the state follows later, as for a called-in spare."""
         message = admission.receive_placement(self.group.work_comm)
         self._drill.platform.executioner.cancel(orphan_timer)
         self.placement = Placement(dict(message["places"]), tuple(message["waiting"]))

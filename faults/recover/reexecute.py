@@ -1,4 +1,4 @@
-"""Tasks of a request, done by the living ranks: those of a worker that dies are done again by others.
+"""Tasks of requests, run by the living ranks: the tasks of a worker that dies are run again by others.
 
     with recovering(MPI.COMM_WORLD, state, policy="shrink", at_least=2) as job:
         while job.next(steps=10):
@@ -26,7 +26,7 @@ _TAG = 30_011
 
 
 def reexecute(comm: MPI.Intracomm, task: Callable[[Any], Any], requests: Sequence[Any], answers: np.ndarray) -> None:
-    """Have ``task(request)`` done for every request, and give every living rank all answers; collective.
+    """Run ``task(request)`` for every request and give all answers to every living rank; collective.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def _values(answer: Answer, comm: MPI.Intracomm) -> list[Any]:
 
 
 def _share(comm: MPI.Intracomm, answers: np.ndarray) -> None:
-    """The coordinator tells every living rank the answer."""
+    """Send the coordinator's answer to every living rank."""
     if comm.Get_rank() != COORDINATOR:
         comm.Recv(answers, COORDINATOR, _TAG)
         return

@@ -1,4 +1,4 @@
-"""The repair of a running job after a death, as each of its ranks carries it out.
+"""The repair of a running job after a death, as each rank carries it out.
 
     agree ─► rebuild ─► roll back ─► restore those without state ─► agree ─► go on
                 ▲                                                     │
@@ -49,16 +49,16 @@ _NO_DEATH = "no rank died, but a call or a checksum failed"
 
 
 def _always() -> bool:
-    """There is room for new processes at any time."""
+    """Return True: there is room for new processes at any time."""
     return True
 
 
 class _FoundByAll(MPI.Exception):
-    """A failure that every rank has found in the same data."""
+    """A failure that every rank has found in the same data, so that none needs to be told."""
 
 
 class Repairing(Restoring):
-    """One rank's part of a repair, and its state; `faults.recover.step_loop` has the loop of steps.
+    """One rank's part in a repair, and its state; `faults.recover.step_loop` has the loop of steps.
 
     Attributes
     ----------
@@ -80,7 +80,7 @@ class Repairing(Restoring):
         self.state, self.drill, self.levels, self.every = state, drill, levels, every
         self.step = self.recoveries = 0
         self._begun = False
-        self._renumbered_at = math.inf  # the first step behind a recovery that has changed ranks and size
+        self._renumbered_at = math.inf  # the first step after a recovery that has changed ranks and size
         self._clock = drill.platform.clock
         self._processes = processes
         self._look()
@@ -100,7 +100,7 @@ class Repairing(Restoring):
         return self._copies.newest
 
     def living_in(self, members: MPI.Group) -> set[int]:
-        """The ranks among `members` of the processes that live, as all have agreed."""
+        """The ranks, in `members`, of the processes that live by the last agreement."""
         group = self._processes.group
         return {group.rank_in(members, process) for process in group.alive}
 
@@ -109,7 +109,7 @@ class Repairing(Restoring):
         self.comm, self.place = self._processes.comm, self._processes.place
 
     def _corruption(self) -> MPI.Exception | None:
-        """Compare checksums of messages, and of the state: a rank that has another state than most ends itself.
+        """Compare checksums of messages and state; a rank whose state differs from the majority's ends itself.
 
         Returns
         -------
@@ -142,7 +142,7 @@ class Repairing(Restoring):
         return _FoundByAll(MPI.ERR_PROC_FAILED)
 
     def _hidden_death(self) -> MPI.Exception | None:
-        """An error if this rank, at the end of its step, knows that the step failed.
+        """Return an MPI error if this rank knows, at the end of its step, that the step failed.
 
         The program may have caught the error. Another rank's revocation may come before the news of a death. Waitall of
         Open MPI 5.0.11 may also return without an error for messages of a dead rank.
@@ -158,7 +158,7 @@ class Repairing(Restoring):
         return MPI.Exception(MPI.ERR_PROC_FAILED)
 
     def _check_copy(self) -> None:
-        """At the beginning make the copy of the state, and refuse a program that changes its state outside of steps.
+        """Copy the state at the beginning; later refuse a program that changes its state outside of steps.
 
         Raises
         ------
@@ -175,7 +175,7 @@ class Repairing(Restoring):
             raise UsageError(CHANGED)
 
     def _grows(self, steps: int) -> bool:
-        """Whether this rank wants new processes in the empty places, before it does the next of `steps` steps."""
+        """Whether this rank wants new processes in the empty places before its next step of `steps`."""
         step = self.step + bool(self.every)
         return self._processes.grows(self._rejoin, step, waits=step + (self.every or APART) >= steps)
 
@@ -191,7 +191,7 @@ class Repairing(Restoring):
         return decision
 
     def _sleep(self, request: MPI.Request, superseded: Callable[[], bool]) -> bool:
-        """How a spare waits; without agreements after each step it reads the others' step from the status board."""
+        """Wait as a spare; without agreements after each step it reads the others' step from the status board."""
         if self.every:
             return survivor_group.sleepy(request, superseded, clock=self._clock)
         group = self._processes.group
@@ -203,7 +203,7 @@ class Repairing(Restoring):
         return survivor_group.sleepy(request, superseded, calm, _DOZE_S, self._clock)
 
     def _interrupt(self, error: MPI.Exception) -> None:
-        """Note the failure, and have the others fail as well, unless they have found it by themselves.
+        """Note the failure and make the other ranks fail as well, unless they have found it themselves.
 
         A revocation could otherwise reach the corrupt rank in the middle of the comparison, and it would live on.
         """
@@ -212,7 +212,7 @@ class Repairing(Restoring):
             self._processes.revoke()
 
     def _note(self, what: What, **fields: Any) -> None:
-        """Journal what a rank at work sees; one that waits or was just called in may not know the step."""
+        """Journal an event on a working rank; a rank that waits or was just called in may not know the step."""
         if self._processes.has_state:
             self.drill.journal.write(what, step=self.step, **fields)
 
@@ -224,7 +224,7 @@ class Repairing(Restoring):
         self.drill.noticed()
 
     def _go_back(self, kept: int) -> None:
-        """Go back to the newest state that all have; the steps before it are thereby committed."""
+        """Roll back to the newest state that all ranks have, which commits the steps before it."""
         if self.place is not None:
             self._copies.roll_back(self._copies.common(kept))
             self._commits.commit(self._copies.step)
@@ -232,7 +232,7 @@ class Repairing(Restoring):
         self.step = self._commits.count
 
     def _recover(self, decision: Decision) -> None:
-        """Rebuild and restore until both are done without another death."""
+        """Rebuild and restore until both are completed without another death."""
         processes = self._processes
         dead: set[int] = set()
         places, lets_in, lost = set(processes.placement.places), decision.grows, False
@@ -250,7 +250,7 @@ class Repairing(Restoring):
             if self.levels is not None and len(processes.placement.places) < len(processes.wanted):
                 gone = min(processes.wanted - set(processes.placement.places))
                 raise RecoveryFailed(
-                    "rebuild", f"no rank is left to go on with what rank {gone} alone had: give more spares"
+                    "rebuild", f"no rank is left to take over the private state of rank {gone}: give more spares"
                 )
             self._roll_back()
             self._note(
@@ -282,7 +282,7 @@ class Repairing(Restoring):
         self._processes.phase("replay")
 
     def _check_numbers(self) -> None:
-        """Print a hint if a whole step behind a recovery has read neither its rank nor the number of ranks."""
+        """Print a hint if a whole step after a recovery has read neither its rank nor the number of ranks."""
         self._renumbered_at = math.inf
         if self.comm.asked or self._processes.placement.at_work[0] != self._processes.group.rank:
             return
@@ -294,7 +294,7 @@ class Repairing(Restoring):
         )
 
     def _join(self) -> None:
-        """Get the state, as a spawned process that has its place already."""
+        """Receive the state as a spawned process, which has its place already."""
         self.drill.journal.write(What.JOINED, place=self.place)
         decision = self._agree(self._restore())
         if self._processes.unchanged(decision):

@@ -1,4 +1,4 @@
-"""Restart: the first death ends the job; the launcher starts it again, and it goes on from its last checkpoint.
+"""Restart: the first death ends the job, and a new launch resumes from its last checkpoint.
 
     state = {"weights": np.zeros(650)}
     with restarting(MPI.COMM_WORLD, state, "checkpoints", every=10) as job:
@@ -79,7 +79,7 @@ class Restarting(GuardedLoop):
         return self.state
 
     def _resume(self) -> int:
-        """Load the newest checkpoint that rank 0 finds intact; the step to go on with."""
+        """Load the newest checkpoint that rank 0 finds intact, and return the step to resume with."""
         found: int | None = None
         if self.place == 0:
             found, damaged = self.store.newest_intact()
@@ -101,7 +101,7 @@ class Restarting(GuardedLoop):
         return step
 
     def next(self, steps: int) -> bool:
-        """Whether there is a step left."""
+        """Whether a step is left to do."""
         self._check_use()
         if self._ended_as is not None and self._ended_as != checksum(self.state):
             raise UsageError(CHANGED)
@@ -115,7 +115,7 @@ class Restarting(GuardedLoop):
 
     @contextmanager
     def attempt(self) -> Iterator[None]:
-        """One step, which ends with a checkpoint when one is due."""
+        """Do one step, which ends with a checkpoint when one is due."""
         began = self._clock.now()
         self.drill.working_on(self.step)
         try:
@@ -134,7 +134,7 @@ class Restarting(GuardedLoop):
             self._save()
 
     def _hand_over(self) -> None:
-        """Save this step, and end the ranks that are told to leave, which ends the job: a new launch goes on here."""
+        """Save this step and end the ranks that a notice tells to leave; a new launch resumes here."""
         self._save()
         self.store.wait()
         self.comm.Barrier()
@@ -156,7 +156,7 @@ class Restarting(GuardedLoop):
             self._every = self._find_interval(cost)
 
     def _find_interval(self, cost: float) -> int:
-        """From rank 0's measurements, the same on all ranks: the parts of one checkpoint are of one step."""
+        """Compute the checkpoint interval from rank 0's measurements, the same on all ranks."""
         assert self._mtbf_s is not None  # `restarting` and the command line refuse its absence
         steps = interval.in_steps(interval.daly(max(cost, 1e-6), self._mtbf_s), float(np.median(self._step_s)))
         steps = self.comm.bcast(steps)
@@ -181,7 +181,7 @@ def restarting(
     background: bool = False,
     notice: Notice = None,
 ) -> Restarting:
-    """Begin a loop of steps that goes on from its newest intact checkpoint when the job is started again.
+    """Begin a loop of steps that resumes from its newest intact checkpoint when the job is launched again.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Which errors of MPI in a step a death may cause, and how often a step that fails without one is tried again."""
+"""Which MPI errors in a step a death may cause, and how often a step that fails without a death is repeated."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _OF_PROGRAMS = {
 
 
 def tries(error: MPI.Exception, death_is_news: bool, revoked: bool) -> float:
-    """How often a step may fail with such an error.
+    """How often a step may fail with this error.
 
     Parameters
     ----------

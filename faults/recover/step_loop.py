@@ -1,4 +1,4 @@
-"""A loop of steps that goes on when ranks die.
+"""A loop of steps that continues when ranks die.
 
     state = {"weights": np.zeros(650)}
     with recovering(MPI.COMM_WORLD, state, policy="shrink", every=0) as job:
@@ -11,7 +11,7 @@
 A step is *committed* when it is known to have worked on all ranks and will not be done again. Which rank knows when::
 
     every=k    all ranks, after every k-th step: they agree on it (`faults.agree.survivor_group`)
-    every=0    a rank that has finished the step behind it, if that is an exchange of all with all, as it is above: to
+    every=0    a rank that has finished the next step, if that is an exchange of all with all, as it is above: to
                finish step k it must have heard from all others in it, so all have finished step k-1
 
 With ``every=0`` nothing is agreed on as long as no rank dies: a death raises an error in the next exchange, and only
@@ -19,7 +19,7 @@ then and at the end all agree. Ranks are then at most one step apart, and of the
 every few steps there is one that all have (`faults.recover.state.copies`).
 
 After a death the policy says which process works where from now on, all go back to the newest state that all have,
-processes that were called in or spawned get a copy of it, and the steps behind it are done again. The coordinator,
+processes that were called in or spawned get a copy of it, and the steps after it are done again. The coordinator,
 which sends it, is the lowest living rank that holds the state.
 """
 
@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING
 
 from mpi4py import MPI
 
-from emulator import carrier
+from emulator import carrier, policies
 from emulator.errors import UsageError
 from faults.inject.drill_context import DrillContext
 from faults.record.journal import What
@@ -70,7 +70,7 @@ class Recovering(Repairing, GuardedLoop):
 
     # -- the loop ----------------------------------------------------------------------------------
     def next(self, steps: int) -> bool:
-        """Whether there is a step to do for this rank; a spare waits in here until it is called in or the job ends."""
+        """Whether this rank has a step to do; a spare waits in here until it is called in or the job ends."""
         self._steps, self._ended = steps, False
         if self._left_by is not None or not self._inside:
             self._check_use()
@@ -99,11 +99,11 @@ class Recovering(Repairing, GuardedLoop):
         return self._ended
 
     def attempt(self) -> Attempt:
-        """One try of one step: afterwards it is done, or the job is repaired and back before a step to be done."""
+        """Attempt one step: afterwards it is done, or the job is repaired and is back before a step to be done."""
         return self._try
 
     def _finish(self, error: MPI.Exception | None = None) -> None:
-        """The present step has worked on this rank, or has failed with `error`."""
+        """End the present step, which has worked on this rank or has failed with `error`."""
         due = self.every and ((self.step + 1) % self.every == 0 or self.step + 1 == self._steps)
         if error is None and due:
             error = self._hidden_death() or self._corruption()
@@ -122,7 +122,7 @@ class Recovering(Repairing, GuardedLoop):
             self.step += 1
 
     def _fail(self, error: MPI.Exception) -> None:
-        """The present step has failed on this rank: repair.
+        """Repair the job after the present step has failed on this rank.
 
         Raises
         ------
@@ -143,7 +143,7 @@ class Recovering(Repairing, GuardedLoop):
             raise error
 
     def _at_boundary(self) -> None:
-        """Where nothing is agreed on: have all agree behind a copy of the state, if this rank leaves or lets others in.
+        """With ``every=0``, make all ranks agree at a copy of the state if this rank leaves or admits others.
 
         It waits for as long as a step takes, in which the others come here too. One that does not finish the step goes
         back to the copy before.
@@ -155,7 +155,7 @@ class Recovering(Repairing, GuardedLoop):
             self._settle(False)
 
     def _settle(self, ok: bool) -> bool:
-        """Commit if it worked on all survivors (a death does not undo what they have); repair if a rank died or left.
+        """Agree; commit if the step worked on all survivors; repair if a rank died or left.
 
         Returns
         -------
@@ -185,7 +185,7 @@ class Recovering(Repairing, GuardedLoop):
         return died
 
     def _commit(self) -> None:
-        """All have agreed that what they did worked."""
+        """Commit the present step: all survivors have agreed that it succeeded."""
         if not self.every:
             self.step = self._steps  # they agree at the end only
             if self.place is not None:
@@ -241,7 +241,7 @@ def recovering(
         process takes the place), ``"rejoin"`` (fewer ranks go on, and new processes take the places after a later step)
     spares : how many of the ranks wait
     at_least : fewer ranks than this cannot do the work
-    levels : arrays that each rank alone has, and where they are kept (`faults.recover.state.multilevel`); with a policy
+    levels : private state of each rank, and where it is saved (`faults.recover.state.multilevel`); with a policy
         that fills the places of the dead
     every : steps from one agreement to the next: an agreement costs time in every run, and a death up to so many steps.
         0 agrees on nothing before a rank dies or the end comes; a death then costs up to three steps more than the one
@@ -271,7 +271,8 @@ def recovering(
     given, drill = comm, context_of(drill)
     if chosen.spawns and carrier.of(comm).timed and not admission.starter_of(drill).onto_network:
         raise UsageError(
-            f"policy {policy!r} starts processes, which cannot join an emulated network: use policy 'shrink' or 'spare'"
+            f"policy {policy!r} starts processes, which cannot join an emulated network: use policy "
+            f"{policies.named(lambda one: one.repeats_steps and not one.spawns)}"
         )
     check_survival(f"recovering by {policy}", drill.platform.survives)
     if drill.platform.survives is None:
@@ -279,19 +280,19 @@ def recovering(
     if not 0 <= spares < comm.Get_size():
         raise UsageError(f"spares must leave a rank to work, got {spares} of {comm.Get_size()} ranks")
     if rejoin is not None and not chosen.later:
-        raise UsageError(
-            f"rejoin says when places are filled again under policy 'rejoin', got {policy!r}: leave it out"
-        )
+        able = policies.named(lambda one: one.later)
+        raise UsageError(f"rejoin= is only for policy {able}, got policy {policy!r}: leave it out")
     if rejoin is not None and not callable(rejoin):
-        raise UsageError(f"rejoin is a callable that says whether there is room for new processes, got {rejoin!r}")
+        raise UsageError(f"rejoin must be a callable that returns whether new processes can be started, got {rejoin!r}")
     if levels is not None and not chosen.keeps_places:
         raise UsageError(
-            f"what a rank alone has needs another one in its place: policy 'spare' or 'respawn', got {policy!r}"
+            f"levels= saves the private state of ranks for the processes that replace them: use policy "
+            f"{policies.named(lambda one: one.repeats_steps and one.keeps_places)}, got {policy!r}"
         )
     if every < 0:
-        raise UsageError(f"ranks agree every 1 or more steps, or 0 for only after a death, got {every}")
+        raise UsageError(f"every must be >= 1 (agree every k steps) or 0 (agree only after a death), got {every}")
     if levels is not None and not every:
-        raise UsageError("what a rank alone has is kept with each agreement: every=1 or more goes with levels, got 0")
+        raise UsageError("levels= saves private state at each agreement: give every >= 1, got 0")
     with admission.joining(drill):
         processes = JobProcesses(comm, chosen, spares, at_least, drill, checksum)
     loop = Recovering(processes, state, drill, levels, every, notice, rejoin, checksum)

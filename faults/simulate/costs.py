@@ -1,4 +1,4 @@
-"""What a simulated job is told, because its own code cannot say: the times of the runtime, of mpirun and of work."""
+"""Times given to a simulated drill, not simulated: MPI's runtime, mpirun, and a step's work."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SOURCE = "Open MPI 5.0.11, 8 ranks on one machine with 2 cores"
 
 @dataclass(frozen=True)
 class JobCosts(FailureCosts):
-    """Times of a job in seconds, beside those of `FailureCosts`.
+    """Given times of a job in seconds, besides those of `FailureCosts`.
 
     Attributes
     ----------
@@ -29,7 +29,7 @@ class JobCosts(FailureCosts):
     start_s: float = 0.11
 
     def line(self) -> str:
-        """All of them in words."""
+        """A line that lists all given times."""
         names = {one.name: one.name.removesuffix("_s").replace("_", " ") for one in fields(self)}
         told = ", ".join(f"{words} {format_time(getattr(self, name))}" for name, words in names.items())
         return f"given, not simulated: {told} ({SOURCE})"

@@ -1,4 +1,4 @@
-"""Run a drill's job on simulated ranks: what `faults.launch.supervise` does for processes, in simulated time."""
+"""Run a drill's job on simulated ranks, as `faults.launch.supervise` does with processes."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ _LAUNCHES = 25
 
 
 class _Over(Exception):
-    """The launch is ended from outside, and why."""
+    """Ends a launch from outside; the argument says why."""
 
 
 class Launch:
-    """One launch of a job.
+    """One launch of a simulated job.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ class Launch:
             self.failures.on_known.append(self._end_all)
 
     def run(self) -> Ending:
-        """Run it to its end."""
+        """Run the launch to its end."""
         spec, why, waits, failures = self.spec, BY_ITSELF, [], self.failures
         assert spec.net is not None
         try:
@@ -72,7 +72,7 @@ class Launch:
         return Ending(None, self.clock.origin + ended, why, self.fenced, [one.strip() for one in waits])
 
     def _rank(self, comm: Any) -> None:
-        """One rank, from its start to its end."""
+        """Run one rank from its start to its end."""
         member, failures = comm.engine.rank, self.failures
         if member == 0:
             failures.at(self.spec.deadline_s, self._expire, background=True)
@@ -90,7 +90,7 @@ class Launch:
 
     # -- what the launcher does of it
     def _stopped(self, member: int) -> None:
-        """A rank was stopped: it is woken when that is due, or killed when its silence has lasted too long."""
+        """Schedule what happens to a stopped rank: it is woken when due, or killed after too long a silence."""
         failures, since, engine = self.failures, self.failures.now, self.failures.engines[member]
         wake_at = float(self.board.rows["wake_at"][member])
         if wake_at:
@@ -116,7 +116,7 @@ class Launch:
 
 
 def simulate(spec: JobSpec, folder: Path) -> Finished:
-    """Run a job in `folder` on simulated ranks, launch after launch where its policy is to start again."""
+    """Run a job in `folder` on simulated ranks, with further launches where its policy restarts it."""
     costs = spec.costs
     if not MPI.Is_initialized():
         MPI.Init()  # statuses and datatypes are the library's, also where no message is
@@ -153,7 +153,7 @@ def simulate(spec: JobSpec, folder: Path) -> Finished:
 
 
 class _Instant(Clock):
-    """The launcher's clock, which it sets itself."""
+    """The launcher's clock, set by the launcher itself."""
 
     def __init__(self) -> None:
         self.at = _BEGIN_S
@@ -162,7 +162,7 @@ class _Instant(Clock):
 
 @contextmanager
 def _unguarded(output: Path) -> Iterator[None]:
-    """Take back what a recovering program does to its process, which has many ranks here and outlives them.
+    """Undo what a recovering program changes in its process, which here has many ranks and outlives them.
 
     What ranks print about their end goes to a file, as with real ones.
     """

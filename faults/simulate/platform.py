@@ -1,4 +1,4 @@
-"""Clock and executioner of simulated ranks: time is the simulation's, a signal is an event of it."""
+"""The clock and the executioner of simulated ranks: time is the simulation's, a signal is one of its events."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _YIELD_S = 20e-6  # to give way: about what the kernel takes to come back to a p
 
 
 class SimulatedClock(Clock):
-    """Simulated seconds, on top of those of earlier launches of the job.
+    """Simulated seconds, counted on from the end of the job's earlier launches.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ class SimulatedClock(Clock):
 
 
 class SimulatedExecutioner(Executioner):
-    """Ends, stops, wakes and observes simulated ranks.
+    """Kills, stops, wakes and observes simulated ranks.
 
     Parameters
     ----------
@@ -131,4 +131,4 @@ class SimulatedExecutioner(Executioner):
         self.clock.call_at(at, act)
 
     def kill_daemon(self) -> None:
-        """There is none."""
+        """Do nothing: simulated ranks have no daemon."""

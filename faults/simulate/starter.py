@@ -1,4 +1,4 @@
-"""What starts simulated ranks into a running job: each on the host of the place that it is to take, after a given time.
+"""The starter of simulated ranks: it puts each on the host of its place in the running job, after a given time.
 
 What follows is the policy's own code: they say that they are ready, are called, connect, merge and get the state.
 """
@@ -16,7 +16,9 @@ from faults.recover.replacements.admission import Starter
 
 
 class SimulatedNewcomers(Operation):
-    """See `faults.recover.replacements.admission.Started`; and what the new ranks wait for until they are called.
+    """Ranks started into the simulation, and the operation for which they wait.
+
+    See `faults.recover.replacements.admission.Started`.
 
     Parameters
     ----------
@@ -53,7 +55,7 @@ class SimulatedNewcomers(Operation):
         return bool(self._port) or self._closed or self.source in self._failures.known
 
     def wait(self) -> str:
-        """As one of the new ranks, wait to be called: the port, empty if that will not come."""
+        """Wait as one of the new ranks to be called; returns the port, empty if the call will not come."""
         own = self._failures.own
         self._waiting.add(own)
         engine = self._failures.engines[own]
@@ -63,7 +65,7 @@ class SimulatedNewcomers(Operation):
 
 
 class SimulatedStarter(Starter):
-    """Starts ranks of the running simulation.
+    """Starts ranks in the running simulation.
 
     Parameters
     ----------

@@ -2,5 +2,5 @@
 
 averaging   rounds of weighted averaging over subsets of clients, with drop-outs
 diloco      local steps, one all-reduce every H of them
-rules       aggregation rules: the weighted mean, and rules that bear clients that send wrong updates; no MPI
+rules       aggregation rules: the weighted mean, and rules that tolerate clients that send wrong updates; no MPI
 """

@@ -13,7 +13,7 @@ model behind the last (the port is full duplex). `costs.PATTERNS["federated"]` i
 
 Drop-outs: a client may decline a round, answer too late (its answer is recognised by its round number
 and dropped), fail for good, or die. A round with fewer than `least` answers, or with so many
-drop-outs that a robust rule cannot bear its liars, leaves the model as it was.
+drop-outs that a robust rule cannot tolerate its liars, leaves the model as it was.
 
 Source: McMahan, Moore, Ramage, Hampson and Aguera y Arcas, "Communication-efficient learning of deep networks from
 decentralized data" (AISTATS 2017).
@@ -85,7 +85,7 @@ class Server:
     comm : communicator or table of peers; all positions but 0 run `participate`
     model : float64 vector to begin with
     per_round : clients to ask in each round; absent: all
-    aggregate : `weighted_mean`, or a robust rule: ``rules.of("median").bearing(liars=1)``
+    aggregate : `weighted_mean`, or a robust rule: ``rules.of("median").tolerating(liars=1)``
     deadline_s : seconds on `emulator.now` after which a round ends without those who have not answered; None waits for
         all
     least : fewest answers that make a round count

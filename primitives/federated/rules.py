@@ -8,9 +8,9 @@
     multi-Krum         m > 2 f + 2  mean of the m - f - 2 best by Krum's score   as Krum's, for each one chosen
 
 An update with NaN or infinity counts as a liar's: it is left out, and the rule goes on with one update and one liar
-fewer. The caller must know the largest number of liars: no rule can find it from the updates, and no rule bears half
-or more of them (two equal halves cannot be told apart). The robust rules weigh all updates equally, because a claimed
-number of examples may be a lie too.
+fewer. The caller must know the largest number of liars: no rule can find it from the updates, and no rule tolerates
+half or more of them (two equal halves cannot be told apart). The robust rules weigh all updates equally, because a
+claimed number of examples may be a lie too.
 
 Cost per round, on one rank: O(m log m) per coordinate for the first two, O(m n) per iteration for the third, O(m^2 n)
 for Krum.
@@ -28,7 +28,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from emulator.errors import UsageError, entry_of
+from emulator.errors import Registry, UsageError
 
 Vector = NDArray[np.float64]
 Aggregate = Callable[[NDArray[np.float64], Vector], Vector]
@@ -49,14 +49,14 @@ def _admit(
     m, needs = len(rows), 2 * liars + margin
     if m < needs:
         raise UsageError(
-            f"{rule} bears {liars} liars only among {needs} or more updates, got {m} (2 f + {margin}: {why}): ask more "
-            "clients or expect fewer liars"
+            f"{rule} tolerates {liars} liars only among {needs} or more updates, got {m} (2 f + {margin}: {why}): ask "
+            "more clients or expect fewer liars"
         )
     finite = np.isfinite(rows).all(axis=1)
     broken = int(m - finite.sum())
     if broken > liars:
         raise UsageError(
-            f"{rule} was promised at most {liars} liars, {broken} of {m} updates hold NaN or infinity: expect more "
+            f"{rule} expects at most {liars} liars, {broken} of {m} updates hold NaN or infinity: expect more "
             "liars, or look at the clients"
         )
     return rows[finite], liars - broken
@@ -190,8 +190,8 @@ class Rule:
 
     Attributes
     ----------
-    combine : (updates, liars) -> model, of equal weights; None: the weighted mean, which bears no liars
-    margin : it bears f liars among 2 f + `margin` updates or more
+    combine : (updates, liars) -> model, of equal weights; None: the weighted mean, which tolerates no liars
+    margin : it tolerates f liars among 2 f + `margin` updates or more
     """
 
     name: str
@@ -199,16 +199,16 @@ class Rule:
     margin: int = 1
 
     @property
-    def bears(self) -> bool:
-        """Whether it bears any liars."""
+    def tolerates(self) -> bool:
+        """Whether it tolerates any liars."""
         return self.combine is not None
 
     def most_liars(self, updates: int) -> int:
-        """Largest number of liars that it bears among so many updates; -1 if it cannot work with so few."""
-        return (updates - self.margin) // 2 if self.bears else 0
+        """Largest number of liars that it tolerates among so many updates; -1 if it cannot work with so few."""
+        return (updates - self.margin) // 2 if self.tolerates else 0
 
-    def bearing(self, liars: int) -> Aggregate:
-        """How a server joins models of which at most `liars` are lies.
+    def tolerating(self, liars: int) -> Aggregate:
+        """The function by which a server aggregates models, at most `liars` of which are false.
 
         Raises
         ------
@@ -218,31 +218,19 @@ class Rule:
         combine = self.combine
         if combine is None:
             if liars:
-                raise UsageError(f"a mean bears no liars, got {liars}: use {', '.join(list(RULES)[1:])}")
+                raise UsageError(f"a mean tolerates no liars, got {liars}: use {', '.join(list(RULES)[1:])}")
             return weighted_mean
         return lambda models, examples: combine(models, liars)
 
 
-RULES = {
-    rule.name: rule
-    for rule in (
-        Rule("mean", None),
-        Rule("median", median),
-        Rule("trimmed-mean", trimmed_mean),
-        Rule("geometric-median", geometric_median),
-        Rule("krum", krum, margin=3),
-        Rule("multi-krum", multi_krum, margin=3),
-    )
-}
+RULES = Registry(
+    "a rule",
+    Rule("mean", None),
+    Rule("median", median),
+    Rule("trimmed-mean", trimmed_mean),
+    Rule("geometric-median", geometric_median),
+    Rule("krum", krum, margin=3),
+    Rule("multi-krum", multi_krum, margin=3),
+)
+of = RULES.of
 """By the name that a command line gives them."""
-
-
-def of(name: str) -> Rule:
-    """The rule of that name.
-
-    Raises
-    ------
-    UsageError
-        There is none.
-    """
-    return entry_of(RULES, name, "a rule")

@@ -81,7 +81,7 @@ def test_maps_show_every_direction(heterogeneous):
 
 
 def test_the_machines_own_links_get_figures(tmp_path):
-    done = run_demo("links", 3, tmp_path, "--sizes", "8:64K", "--budget", "1")
+    done = run_demo("links", 3, tmp_path, "--sizes", "8:64K", "--budget", "0.4")
     assert done.status == 0, done.text
     result = done.result
     assert {(fit["source"], fit["destination"]) for fit in result["fits"]} == {(0, 1), (0, 2), (1, 2)}
@@ -259,7 +259,7 @@ def test_a_switch_to_rendezvous_is_saved_and_gives_the_measured_times_again(tmp_
         assert done.exit_code == 0, done.output
         rows = results.load(tmp_path / net.stem)["measurements"]
         medians.append({(row["source"], row["destination"], row["bytes"]): row["seconds"]["median"] for row in rows})
-    assert network.load(str(saved)).plan.protocol.eager_limit == 8192
+    assert network.load(str(saved)).spec.protocol.eager_limit == 8192
     assert medians[1] == pytest.approx(medians[0], rel=1e-3)
 
 
@@ -272,8 +272,8 @@ def segmented(*terms, **more):
 def test_a_switch_at_the_limit_of_a_transport_is_saved_as_its_preset():
     fit = segmented((8, 65_000, 20e-6, 2e-9), (66_000, 1 << 22, 61e-6, 2e-9), transport="tcp")
     limits = {"btl_sm_eager_limit": 4096, "btl_tcp_eager_limit": 65536}
-    plan = files.parse(network_file.written([fit], ["a", "b"], "measured", limits)[0]).plan
-    assert (plan.protocol.eager_limit, plan.sharing) == (65472, "packet")
+    spec = files.parse(network_file.written([fit], ["a", "b"], "measured", limits)[0]).spec
+    assert (spec.protocol.eager_limit, spec.sharing) == (65472, "packet")
 
 
 def test_long_messages_set_the_cards_of_hosts_that_speak_tcp():
@@ -281,7 +281,7 @@ def test_long_messages_set_the_cards_of_hosts_that_speak_tcp():
     fit = segmented((8, 4096, 20e-6, 1e-8), (4097, 1 << 20, 0.0, 1.6e-7), transport="tcp")
     text, _ = network_file.written([fit], ["a", "b"], "measured")
     net = files.parse(text).sized(4)
-    assert (net.plan.sharing, net.plan.beta) == ("packet", pytest.approx(1.6e-7))
+    assert (net.spec.sharing, net.spec.beta) == ("packet", pytest.approx(1.6e-7))
 
     def incast(comm):
         x = np.zeros(500_000, np.uint8)
@@ -293,7 +293,7 @@ def test_long_messages_set_the_cards_of_hosts_that_speak_tcp():
 
     assert sim.run(incast, 4, net).results[0] == pytest.approx(3 * 500_000 * 1.6e-7)
     alike = network_file.written([fit], ["a", "a"], "measured")[0]
-    assert files.parse(alike).plan.sharing == "message"
+    assert files.parse(alike).spec.sharing == "message"
 
 
 @on_ranks(2, options=["--sizes 8", "--save net", "--save nowhere/net.toml"])

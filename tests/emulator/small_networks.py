@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from emulator.network import Host, Network, Nic, Path, Plan
+from emulator.network import Host, Network, NetworkSpec, Nic, Path
 
 ALPHA, BETA = 50e-6, 0.8e-9
 
@@ -14,5 +14,5 @@ def plain(
 ) -> Network:
     """Like hosts, `per_host` ranks on each, with `alpha` seconds and `beta` seconds per byte between them."""
     host = Host("h", Nic(beta, beta, gap), 1.0, Path(alpha / 100, beta / 10))
-    whole = Plan("plain", "for tests", (host,), False, per_host, "block", alpha, beta, **plan)
+    whole = NetworkSpec("plain", "for tests", (host,), False, per_host, "block", alpha, beta, **plan)
     return Network(whole, ranks)

@@ -28,12 +28,12 @@ _TAG = 671
 
 
 @dataclass
-class Plan:
+class Settings:
     """How the members train.
 
     Attributes
     ----------
-    rule : aggregation: ``"mean"`` weighted by rows, or another one of `rules.RULES`, which bears the liar
+    rule : aggregation: ``"mean"`` weighted by rows, or another one of `rules.RULES`, which tolerates the liar
     local, terms, rounds : local steps of a round; elections, and rounds that an elected server leads
     away : the rounds that a hospital misses, by rank
     """
@@ -47,12 +47,12 @@ class Plan:
 
     def aggregate(self) -> Aggregate:
         """How the server joins the models."""
-        return rules.of(self.rule).bearing(self.liars)
+        return rules.of(self.rule).tolerating(self.liars)
 
     @property
     def liars(self) -> int:
-        """Liars that the rule is to bear."""
-        return int(self.liar is not None and rules.of(self.rule).bears)
+        """Liars that the rule is to tolerate."""
+        return int(self.liar is not None and rules.of(self.rule).tolerates)
 
     def answer(self, rank: int, own: hospitals.Rows, model: Array, number: int) -> tuple[Array, float] | None:
         """A hospital's answer in a round; None while it is away."""
@@ -81,7 +81,7 @@ class Member:
 
     comm: Any
     own: hospitals.Rows
-    plan: Plan
+    settings: Settings
     step_s: float = 0.0
     lost: OnFailure | None = None
     at_round: Callable[[], object] = lambda: None
@@ -109,7 +109,7 @@ class Member:
     def elect(self, number: int) -> int:
         """Every member tells all others its bid; the highest bid wins, of equal ones that of the highest rank."""
         peers = self._peers()
-        bid = np.array([self.plan.bid(self.rank, self.servers.count(self.rank), number)])
+        bid = np.array([self.settings.bid(self.rank, self.servers.count(self.rank), number)])
         others = {position: np.empty(1) for position in range(peers.size) if position != peers.rank}
         arrived = peers.exchange([(position, bid) for position in others], list(others.items()), _TAG)
         bids = {peers.members[position]: float(others[position][0]) for position in arrived} | {self.rank: bid[0]}
@@ -127,24 +127,24 @@ class Member:
         participate(peers, partial(self._train, first))
         final = np.empty_like(self.model)
         if peers.alive(0) and peers.exchange([], [(0, final)], _TAG):
-            self.model, self.known[-1] = final, self.plan.rounds
+            self.model, self.known[-1] = final, self.settings.rounds
 
     def _lead(self, peers: Peers) -> None:
-        with serving(peers, self.model, aggregate=self.plan.aggregate()) as leader:
-            for _ in range(self.plan.rounds):
+        with serving(peers, self.model, aggregate=self.settings.aggregate()) as leader:
+            for _ in range(self.settings.rounds):
                 self.at_round()
                 answered = leader.round().answered
                 self.led.append([peers.members[position] for position in answered])
                 self.curve.append(leader.model)
-        self.model, self.known[-1] = leader.model, self.plan.rounds
+        self.model, self.known[-1] = leader.model, self.settings.rounds
         peers.exchange([(position, self.model) for position in range(1, peers.size)], [], _TAG)
 
     def _train(self, first: int, model: Array, number: int) -> tuple[Array, float] | None:
         self.model, self.known[-1] = model, number  # the last that is known if the server dies
         self.at_round()
-        answer = self.plan.answer(self.rank, self.own, model, first + number)
+        answer = self.settings.answer(self.rank, self.own, model, first + number)
         if answer is not None:
-            emulator.compute(self.comm, self.step_s * self.plan.local)
+            emulator.compute(self.comm, self.step_s * self.settings.local)
         return answer
 
 
@@ -155,11 +155,11 @@ def admit(comm: Any, own: hospitals.Rows) -> hospitals.Rows:
     return own.standardised(total)
 
 
-def by_server(comm: Any, own: hospitals.Rows, plan: Plan, step_s: float = 0.0) -> Member:
+def by_server(comm: Any, own: hospitals.Rows, settings: Settings, step_s: float = 0.0) -> Member:
     """Train under elected servers; collective."""
-    member = Member(comm, own, plan, step_s)
-    for term in range(plan.terms):
-        member.term(term * plan.rounds)
+    member = Member(comm, own, settings, step_s)
+    for term in range(settings.terms):
+        member.term(term * settings.rounds)
     return member
 
 
@@ -168,34 +168,34 @@ def mixing_of(size: int) -> Mixing:
     return metropolis(graphs.ring(size))
 
 
-def by_gossip(comm: Any, own: hospitals.Rows, plan: Plan, step_s: float = 0.0) -> Array:
+def by_gossip(comm: Any, own: hospitals.Rows, settings: Settings, step_s: float = 0.0) -> Array:
     """Train and average with neighbours, with no server; the models differ a little. Collective."""
     mixing, model, rank = mixing_of(comm.Get_size()), np.zeros(hospitals.FEATURES), comm.Get_rank()
-    for number in range(plan.terms * plan.rounds):
-        answer = plan.answer(rank, own, model, number)
+    for number in range(settings.terms * settings.rounds):
+        answer = settings.answer(rank, own, model, number)
         if answer is not None:
-            emulator.compute(comm, step_s * plan.local)
+            emulator.compute(comm, step_s * settings.local)
             model = answer[0]
         mix(comm, model, mixing)
     return model
 
 
-def one_process(parts: list[hospitals.Rows], plan: Plan) -> tuple[Array, list[Array]]:
+def one_process(parts: list[hospitals.Rows], settings: Settings) -> tuple[Array, list[Array]]:
     """Both trainings without messages: the servers' model, and every hospital's by gossip."""
-    model, served, aggregate = np.zeros(hospitals.FEATURES), [0] * len(parts), plan.aggregate()
+    model, served, aggregate = np.zeros(hospitals.FEATURES), [0] * len(parts), settings.aggregate()
     server = -1
-    for number in range(plan.terms * plan.rounds):
-        if number % plan.rounds == 0:
-            server = max(range(len(parts)), key=lambda rank: (plan.bid(rank, served[rank], number), rank))
+    for number in range(settings.terms * settings.rounds):
+        if number % settings.rounds == 0:
+            server = max(range(len(parts)), key=lambda rank: (settings.bid(rank, served[rank], number), rank))
             served[server] += 1
-        given = [plan.answer(rank, own, model, number) for rank, own in enumerate(parts) if rank != server]
+        given = [settings.answer(rank, own, model, number) for rank, own in enumerate(parts) if rank != server]
         answers = [one for one in given if one is not None]
-        if answers and rules.of(plan.rule).most_liars(len(answers)) >= plan.liars:
+        if answers and rules.of(settings.rule).most_liars(len(answers)) >= settings.liars:
             model = aggregate(np.array([one for one, _ in answers]), np.array([weight for _, weight in answers]))
     each, matrix = np.zeros((len(parts), hospitals.FEATURES)), mixing_of(len(parts)).matrix()
-    for number in range(plan.terms * plan.rounds):
+    for number in range(settings.terms * settings.rounds):
         for rank, own in enumerate(parts):
-            answer = plan.answer(rank, own, each[rank], number)
+            answer = settings.answer(rank, own, each[rank], number)
             each[rank] = each[rank] if answer is None else answer[0]
         each = matrix @ each
     return model, list(each)

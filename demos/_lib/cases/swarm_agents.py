@@ -122,7 +122,7 @@ class Agent:
         far = float(np.linalg.norm(way))
         self.position = target if far <= SPEED else self.position + way * SPEED / far
 
-    def hear(self, others: Sequence[Array], step: int) -> None:
+    def merge(self, others: Sequence[Array], step: int) -> None:
         """Take in what the agents in range have heard."""
         self.heard = np.maximum.reduce([self.heard, *others])
         self.heard[self.rank] = step
@@ -183,7 +183,7 @@ def one_process(world: World, steps: int, sensing: int, late: int) -> tuple[Arra
         for agent in living:
             said[agent.rank][agent.rank] = step
         for agent in living:
-            agent.hear([said[source] for source in links.sources(agent.rank)], step)
+            agent.merge([said[source] for source in links.sources(agent.rank)], step)
             if step < sensing:
                 mass[agent.rank, :-1] += agent.look(step)
                 visits[step] |= agent.seen == step

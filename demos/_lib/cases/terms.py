@@ -37,7 +37,7 @@ from emulator.run.demo_run import Run
 
 def without(network: Network, latency: bool = False) -> Network:
     """The same hosts with unlimited bandwidth and nothing that varies; without `latency` no message takes any time."""
-    plan = network.plan
+    spec = network.spec
     keep = 1.0 if latency else 0.0
 
     def bare(host: Any) -> Any:
@@ -45,17 +45,17 @@ def without(network: Network, latency: bool = False) -> Network:
         own = replace(host.loopback, alpha=keep * host.loopback.alpha, beta=0.0)
         return replace(host, nic=nic, loopback=own)
 
-    topology = LatencyOnly(plan.topology) if latency else Flat()
-    return Network(replace(plan, hosts=tuple(map(bare, plan.hosts)), alpha=keep * plan.alpha, beta=0.0,
+    topology = LatencyOnly(spec.topology) if latency else Flat()
+    return Network(replace(spec, hosts=tuple(map(bare, spec.hosts)), alpha=keep * spec.alpha, beta=0.0,
                            topology=topology, jitter=None, loss=None), network.ranks)  # fmt: skip
 
 
 def steady(network: Network) -> Network | None:
     """The same network without jitter and loss, which no price covers; None if it has none of them."""
-    plan = network.plan
-    if plan.jitter is None and plan.loss is None:
+    spec = network.spec
+    if spec.jitter is None and spec.loss is None:
         return None
-    return Network(replace(plan, jitter=None, loss=None), network.ranks)
+    return Network(replace(spec, jitter=None, loss=None), network.ranks)
 
 
 def compare(run: Run, case: Any, sheet: Sheet, data: Any = None) -> dict[str, Any] | None:

@@ -13,14 +13,14 @@ from typing import Any
 from demos._lib.cases.case import program_of
 from demos._lib.design import report as design_report
 from demos._lib.design.receipts import kept
-from emulator import design
+from demos._lib.program import Asked
+from emulator import design, policies
 from emulator.design.model import Design, Facts, facts_and_design
 from emulator.design.prices import failures, pricing
 from emulator.design.sheets.sheet import Sheet
 from emulator.errors import UsageError
 from emulator.launch import mpirun
 from emulator.units import format_time
-from faults import policies
 from faults.cli.report import NOT_RECOVERED, Report, over
 from faults.drill import drill as drills
 from faults.drill.job_spec import JOURNAL, JobSpec
@@ -117,9 +117,8 @@ def recovery_price(facts: Facts, chosen: Design, folder: Path, job: JobSpec) -> 
 
 
 def start(
-    path: str, sheet: Sheet, terms: dict[str, Any] | None, most: int, simulate: bool, repeat: int, seed: int,
-    faults: tuple[str, ...], place: dict[str, Any],
-) -> int:  # fmt: skip
+    asked: Asked, most: int, simulate: bool, repeat: int, seed: int, faults: tuple[str, ...], place: dict[str, Any]
+) -> int:
     """Carry the drill out and print it; returns the exit status.
 
     Parameters
@@ -127,10 +126,11 @@ def start(
     most, simulate : at most so many ranks, simulated or real
     faults : fault lines; absent: the deaths that the sheet says it survives
     """
-    facts, chosen = facts_and_design(sheet, terms)
-    priced = design.predict(sheet, terms)
+    sheet = asked.sheet
+    facts, chosen = facts_and_design(sheet, asked.terms)
+    priced = design.predict(sheet, asked.terms)
     nodes = pricing.chosen_nodes(sheet, priced)
-    program, why_not = drilled_program(sheet, path, chosen)
+    program, why_not = drilled_program(sheet, asked.path, chosen)
     beside = chosen.beside if program else chosen.servers
     request = request_of(sheet, chosen, nodes + beside, most, repeat, seed, program, simulate)
     request.faults, request.trace = faults or request.faults, place["trace"]

@@ -20,7 +20,7 @@ from emulator.units import format_time
 
 if TYPE_CHECKING:
     from emulator.design.model import Design, Facts
-    from emulator.design.planning.planner import Plan
+    from emulator.design.planning.planner import Ranking
     from emulator.design.planning.tolerance import Margin
     from emulator.design.reviewing.review import Finding
 
@@ -167,7 +167,7 @@ def sensitivity(varied: Sequence[tuple[float, float, Priced]]) -> Iterator[str]:
                f"{one.dominated() or 'never':>15}")  # fmt: skip
 
 
-def ranking(found: Plan, full: bool = False) -> Iterator[str]:
+def ranking(found: Ranking, full: bool = False) -> Iterator[str]:
     """The winner, what loses and why, the default, what the rules cut, and the crossovers.
 
     Parameters

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import emulator
@@ -11,59 +12,64 @@ from demos._lib.cases.case import Case, program_of, ranks_for
 from demos._lib.cases.terms import compare, steady
 from demos._lib.design import report
 from demos._lib.design.receipts import kept
+from demos._lib.program import Asked
 from emulator import design
 from emulator.design.model import facts_and_design
 from emulator.design.prices import pricing
 from emulator.design.prices.exchange import Exchange
 from emulator.design.prices.skeleton import TERMS, Skeleton, network_of, off, skeleton, unjudged
-from emulator.design.sheets.sheet import Sheet
 from emulator.launch import job
-from emulator.network import Network
 from emulator.run import execution
 from emulator.run.demo_run import CommonOptions, Run
 from emulator.run.options import relaunch
 
 
-def start(
-    path: str, sheet: Sheet, terms: dict[str, Any] | None, most: int, cap: int, options: dict[str, Any]
-) -> int:  # fmt: skip
+def start(asked: Asked, most: int, simulated: bool, cap: int, options: dict[str, Any]) -> int:
     """Run a sheet's program, or the skeleton of its design where it names none; returns the exit status.
 
-    Outside a job it starts mpirun with the ranks that are needed.
+    Parameters
+    ----------
+    most, simulated : at most so many ranks, simulated or real. Outside a job it starts mpirun with as many real ones as
+        are needed; inside, it has the job's.
     """
-    facts, chosen = facts_and_design(sheet, terms)
-    inside = job.inside()
+    facts, chosen = facts_and_design(asked.sheet, asked.terms)
+    inside = not simulated and job.inside()
     if inside:
         from mpi4py import MPI
 
         most = MPI.COMM_WORLD.Get_size()
-    case = program_of(sheet, path)
+    body: Callable[[Run], None]
+    case = program_of(asked.sheet, asked.path)
     if case is not None:
-        ranks = ranks_for(sheet, case, most)
-        if not inside:
-            return relaunch(ranks)
-        common = _common(network_of(sheet, facts, ranks), options)
-        return execution.execute("design", ranks, None, common, lambda run: _program(run, sheet, terms, case))
-    made = skeleton(sheet, facts, chosen, most, cap)
-    if not inside:
-        return relaunch(made.ranks)
-    common = _common(made.network, options)
-    return execution.execute("design", made.ranks, None, common, lambda run: _body(run, sheet, terms, made))
+        ranks = ranks_for(asked.sheet, case, most)
+        network, body = network_of(asked.sheet, facts, ranks), partial(_program, asked=asked, case=case)
+    else:
+        made = skeleton(asked.sheet, facts, chosen, most, cap)
+        if simulated:
+            return _simulate_skeleton(asked, made, options)
+        ranks, network, body = made.ranks, made.network, partial(_body, asked=asked, made=made)
+    if not simulated and not inside:
+        return relaunch(ranks)
+    common = CommonOptions(net=network, compute="none", sizes=[], ranks=None, budget=40.0, **options)
+    if simulated:
+        return execution.simulate("design", ranks, ranks, common, body)
+    return execution.execute("design", ranks, None, common, body)
 
 
-def _common(network: Network, options: dict[str, Any]) -> CommonOptions:
-    return CommonOptions(net=network, compute="none", sizes=[], ranks=None, budget=40.0, **options)
-
-
-def _program(run: Run, sheet: Sheet, terms: dict[str, Any] | None, case: Case) -> None:
+def _program(run: Run, asked: Asked, case: Case) -> None:
     if run.rank == 0:
-        priced = design.predict(sheet, terms)
-        run.extra |= kept(sheet, report.record(priced, pricing.chosen_nodes(sheet, priced)))
+        run.extra |= _prediction(asked)
     run.show()
-    found = compare(run, case, sheet)
+    found = compare(run, case, asked.sheet)
     if found is not None:
         run.extra["design_run"] = found
         run.measurements.append(_measurement(found["patterns"], run.size, int(found["bytes"]), found["rows"][-1]))
+
+
+def _prediction(asked: Asked) -> dict[str, Any]:
+    """The sheet and its prediction, as fields of a result."""
+    priced = design.predict(asked.sheet, asked.terms)
+    return kept(asked.sheet, report.record(priced, pricing.chosen_nodes(asked.sheet, priced)))
 
 
 def _measurement(patterns: list[str], ranks: int, size: int, total: dict[str, Any]) -> dict[str, Any]:
@@ -71,22 +77,7 @@ def _measurement(patterns: list[str], ranks: int, size: int, total: dict[str, An
             "predicted": total["predicted"]}  # fmt: skip
 
 
-def simulate(
-    path: str, sheet: Sheet, terms: dict[str, Any] | None, most: int, cap: int, options: dict[str, Any]
-) -> int:  # fmt: skip
-    """Run a sheet's program, or its design's skeleton, on at most so many simulated ranks; returns the exit status."""
-    facts, chosen = facts_and_design(sheet, terms)
-    case = program_of(sheet, path)
-    if case is None:
-        return _simulate_skeleton(sheet, terms, skeleton(sheet, facts, chosen, most, cap), options)
-    ranks = ranks_for(sheet, case, most)
-    common = _common(network_of(sheet, facts, ranks), options)
-    return execution.simulate("design", ranks, ranks, common, lambda run: _program(run, sheet, terms, case))
-
-
-def _simulate_skeleton(
-    sheet: Sheet, terms: dict[str, Any] | None, made: Skeleton, options: dict[str, Any]
-) -> int:  # fmt: skip
+def _simulate_skeleton(asked: Asked, made: Skeleton, options: dict[str, Any]) -> int:
     """Time the exchanges of a skeleton in simulations of their own; returns the exit status."""
     from mpi4py import MPI
 
@@ -97,7 +88,7 @@ def _simulate_skeleton(
         MPI.Init()  # derived datatypes and statuses are the library's, also where no message is
     shown = Report("design", False, options["out"], options["json"], options["quiet"])
     with shown.begun(made.ranks, network=made.network.describe(), clock="simulated") as _:
-        about = _about(sheet, terms, made)
+        about = _about(asked, made)
         seed = options["seed"]
         priced_on = steady(made.network) or made.network
 
@@ -118,23 +109,22 @@ def _simulate_skeleton(
     return 1 if wrong else 0
 
 
-def _about(sheet: Sheet, terms: dict[str, Any] | None, made: Skeleton) -> dict[str, Any]:
+def _about(asked: Asked, made: Skeleton) -> dict[str, Any]:
     """The sheet, its prediction, and the run of its skeleton without figures yet, as fields of a result."""
-    priced = design.predict(sheet, terms)
     run = {
         "p": made.p, "ranks": made.ranks, "spread": made.spread, "notes": list(made.notes), "rows": [],
         "patterns": [one.flow.pattern for one in made.exchanges], "formula": dict(made.formula), "varying": None,
         "whole": not made.needs,
     }  # fmt: skip
-    return kept(sheet, report.record(priced, pricing.chosen_nodes(sheet, priced))) | {"design_run": run}
+    return _prediction(asked) | {"design_run": run}
 
 
-def _body(run: Run, sheet: Sheet, terms: dict[str, Any] | None, made: Skeleton) -> None:
+def _body(run: Run, asked: Asked, made: Skeleton) -> None:
     from demos._lib.design.skeleton import inversions, seconds
 
     if run.rank == 0:
         predicted = made.predicted(run.seed)
-        run.extra |= _about(sheet, terms, made)
+        run.extra |= _about(asked, made)
     run.show()
     found, varying, priced_on = [], 0.0, steady(run.network)
     comm = (

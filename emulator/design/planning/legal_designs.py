@@ -1,4 +1,4 @@
-"""What the planner may choose from: the legal combinations of the six slots, and the rules that cut the others.
+"""The legal combinations of the six slots, from which the planner chooses, and the rules that exclude the others.
 
 A cut has a reason in one line, whose last part, after a colon, is the rule; nothing is dropped without one.
 Coordination has no price: central control is taken where the facts allow it, because one place then sees failures and
@@ -30,7 +30,7 @@ QUORUMS = (0.95, 0.9)
 
 @dataclass
 class Menu:
-    """What may be combined; a test takes a smaller one."""
+    """The values of the slots that may be combined; a test uses a smaller menu."""
 
     bounds: tuple[int, ...] = BOUNDS
     rounds: tuple[int, ...] = ROUNDS
@@ -40,7 +40,7 @@ class Menu:
     cut: Counter[str] = field(default_factory=Counter)
 
     def designs(self, facts: Facts) -> Iterator[Design]:
-        """Every legal design but for its policy."""
+        """Every legal design, without its policy."""
         parts = [list(self._flows(facts, part)) for part in facts.parts.values()]
         for chosen in itertools.product(*parts):
             sharded = [flow.of for flow, holder in chosen if holder == "shards"]
@@ -64,7 +64,7 @@ class Menu:
         return isinstance(part, State) and part.activations > 0
 
     def _flows(self, facts: Facts, part: State | Task) -> Iterator[tuple[Flow, str]]:
-        """Ways to hold and exchange one part: (flow, holder)."""
+        """Yield the ways to hold and exchange one part: (flow, holder)."""
         job = facts.job
         for flow, holder in self._all_flows(facts, part):
             if reason := illegal(facts, part, flow, holder):
@@ -131,15 +131,16 @@ class Menu:
 
 
 def policies(facts: Facts, base: Design) -> Iterator[Design]:
-    """A design under every policy that its patterns have."""
+    """The design under every policy that its patterns have."""
     legal = [POLICIES[name] for name in sorted(legal_policies(base.flows))]
     if facts.job.central == "none" or facts.job.sources == "isolated":  # no other node has the data of one that is gone
         legal = [policy for policy in legal if not policy.refills]
     if base.stragglers == "backup" and any(base.holder(state) == "shards" for state in facts.states):
-        legal = [policy for policy in legal if policy.replicas]  # a request goes again only to another with the shard
+        # A request goes again only to another node with the shard.
+        legal = [policy for policy in legal if policy.replicas > 1]
     for policy in legal:
-        for spares in (1, 2) if policy.spares else (0,):
-            yield base.but(policy=policy.name, spares=spares, replicas=int(policy.replicas))
+        for spares in (1, 2) if policy.has_spares else (0,):
+            yield base.but(policy=policy.name, spares=spares, replicas=policy.replicas - 1)
 
 
 def _coordinated(facts: Facts, base: Design) -> Design:
@@ -162,14 +163,14 @@ def illegal(facts: Facts, part: State | Task, flow: Flow, holder: str) -> str:
     if kind.graph and job.liars and not balance.honest(facts, (flow,), np.arange(1, job.most + 1)).any():
         return f"{flow.graph} has too few neighbours to outvote {job.liars} liars, {2 * job.liars + 1} are needed"
     if job.liars and not kind.robust:
-        return f"a sum bears none of {job.liars} liars"
+        return f"a sum tolerates none of {job.liars} liars"
     if flow.servers > job.most:
         return f"{flow.servers} servers, and {job.most} nodes can be had"
     return ""
 
 
 def _lacks_memory(facts: Facts, part: State, flow: Flow, holder: str) -> str:
-    """What a holder must hold of a state part, even at the most nodes, and the memory that it has; empty if it fits."""
+    """Why a state part does not fit into its holder's memory even on the most nodes; empty if it fits."""
     whole = part.bytes * (1 + part.copies)
     share = {"servers": flow.servers, "shards": facts.job.most}.get(holder, 1)
     if whole / share <= facts.job.memory:
@@ -178,7 +179,7 @@ def _lacks_memory(facts: Facts, part: State, flow: Flow, holder: str) -> str:
 
 
 def grid(most: int) -> np.ndarray:
-    """Node counts of the search: all up to 64, steps of 3 %, powers of two (where sums are cheapest), and `most`."""
+    """Node counts of the search: all up to 64, then steps of 3 %, powers of two (cheapest for sums), and `most`."""
     steps = np.round(64 * 1.03 ** np.arange(1, 400)).astype(int)
     beyond = np.unique([*steps, *(2 ** np.arange(7, 15)), most])
     return np.concatenate([np.arange(1, min(64, most) + 1), beyond[(beyond > 64) & (beyond <= most)]])

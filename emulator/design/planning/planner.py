@@ -1,4 +1,4 @@
-"""The planner: every legal design of the menu priced, the best first, and the reason why each of the others loses."""
+"""The planner: prices every legal design of the menu, and gives the best and the reason why each other one loses."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _STRAGGLERS = ("none", "backup", "quorum", "drop", "stealing")
 
 @dataclass(frozen=True, eq=False)
 class Ranked:
-    """A design of the plan.
+    """A design in the plan's ranking.
 
     Attributes
     ----------
@@ -46,12 +46,12 @@ class Ranked:
 
     @property
     def design(self) -> Design:
-        """The six decisions."""
+        """The six decisions of this entry."""
         return self.priced.design
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class Ranking:
     """What the search has found.
 
     Attributes
@@ -78,8 +78,10 @@ class Plan:
         return self.ranked[0]
 
 
-def plan(sheet: Sheet, objective: str = "time", terms: dict[str, Any] | None = None, menu: Menu | None = None) -> Plan:
-    """Search the menu for the best design of a sheet's facts; its slots are not looked at.
+def plan(
+    sheet: Sheet, objective: str = "time", terms: dict[str, Any] | None = None, menu: Menu | None = None
+) -> Ranking:
+    """Search the menu for the best design for a sheet's facts; its slots are ignored.
 
     Parameters
     ----------
@@ -109,7 +111,7 @@ def plan(sheet: Sheet, objective: str = "time", terms: dict[str, Any] | None = N
     ranked = [replace(winner, reason=_why_first(winner, losers)), *(_lose(one, winner) for one in losers)]
     ranked = [replace(one, reason=one.reason + "; to first order") if one.priced.first_order(one.nodes) else one
               for one in ranked]  # fmt: skip
-    return Plan(facts, objective, ranked, default(sheet, facts, winner, objective), menu.cut, searched,
+    return Ranking(facts, objective, ranked, default(sheet, facts, winner, objective), menu.cut, searched,
                 crossovers.sentences(facts, winner.priced, winner.nodes))  # fmt: skip
 
 
@@ -153,18 +155,18 @@ def search(facts: Facts, objective: str, menu: Menu) -> tuple[list[tuple[float, 
 
 
 def replace_mtbf(facts: Facts) -> Facts:
-    """The facts without failures."""
+    """The facts with an infinite MTBF."""
     return facts if facts.job.mtbf is None else facts.scaled(mtbf=None)
 
 
 def family(design: Design) -> tuple[Any, ...]:
-    """What designs of one row of the plan have in common: pattern and holder of each part."""
+    """The key that designs of one row of the plan share: pattern and holder of each part."""
     held = tuple(flow.of in design.replicated for flow in design.flows)
     return (*((flow.of, flow.pattern, flow.graph) for flow in design.flows), held)
 
 
 def simplicity(design: Design) -> tuple[Any, ...]:
-    """Sort key of equally good designs: the fewest servers, spares and replicas, exact averages, simple consistency.
+    """Sort key of equally good designs: fewest servers, spares and replicas, exact averages, simple consistency.
 
     Machines of another kind count before the number of computing nodes: each kind has to be placed, watched and
     recovered by rules of its own, while the nodes that compute are all alike.
@@ -184,7 +186,7 @@ def _score(priced: Priced, objective: str) -> float:
 
 
 def _first(priced: Sequence[Ranked]) -> Ranked:
-    """The winner: the first, which the search prefers; where messages were followed, the simplest of the quickest."""
+    """The winner: the first in the search's order; where messages were followed, the simplest of the fastest."""
     if priced[0].priced.facts.uniform:
         return priced[0]
     best = min(one.score for one in priced)
@@ -192,7 +194,7 @@ def _first(priced: Sequence[Ranked]) -> Ranked:
 
 
 def _ranked(sheet: Sheet, facts: Facts, design: Design, objective: str) -> Ranked:
-    """A design at the nodes to ask for; where paths differ, its messages are followed and it is scored by them."""
+    """A ranked design at the nodes to request; where paths differ, it is scored by following its messages."""
     priced = pricing.price(facts, design, fresh=True)
     nodes = priced.knee() or 0
     if objective == "cost" and nodes:
@@ -236,13 +238,13 @@ def _why_first(winner: Ranked, losers: Sequence[Ranked]) -> str:
 
 
 def _where(*both: Ranked) -> str:
-    """At which node counts two designs are equal, if not at those that they ask for, whose times are shown."""
+    """Sentence on the node counts at which two designs are equal, if these are not those that they request."""
     first, second = (one.priced.at(one.nodes)["job"] for one in both)
     return "" if max(first, second) <= (1 + EQUAL) * min(first, second) else " at the best p of each"
 
 
 def _against(one: Ranked, other: Ranked) -> str:
-    """The machines of both, where they differ: how many more one has is said beside its being simpler, or not."""
+    """Sentence on the machines of both designs, where they differ."""
     own, others = machines(one.design, one.nodes), machines(other.design, other.nodes)
     return f": {own} against {others}" if own != others else ""
 
@@ -257,7 +259,7 @@ def _lose(one: Ranked, winner: Ranked) -> Ranked:
 
 
 def default(sheet: Sheet, facts: Facts, winner: Ranked, objective: str) -> Ranked:
-    """Synchronous all-reduce of everything, even shards, restart; priced at the winner's nodes where infeasible."""
+    """The default design: synchronous all-reduce of everything, even shards, restart."""
     flows = tuple(Flow(name, "all-reduce" if isinstance(one, State) else "scatter-gather")
                   for name, one in facts.parts.items())  # fmt: skip
     design = Design("data", flows, tuple(state.name for state in facts.states))

@@ -1,4 +1,4 @@
-"""How far the facts may drift before the answer changes: p*, the pattern or the policy."""
+"""How far each fact may change before the answer does: p*, the pattern or the policy."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LADDER = 2.0 ** np.arange(0.25, 10.25, 0.25)
 
 @dataclass(frozen=True)
 class Margin:
-    """One fact, and the factors by which it may grow.
+    """One fact, and the factors up to which the answer stays the same.
 
     Attributes
     ----------
@@ -53,7 +53,7 @@ def _varied(facts: Facts, fact: str, factor: float) -> Facts:
 
 
 def _first(changed: Callable[[float], bool], most: float) -> float | None:
-    """The smallest factor of a ladder (steps of 2^(1/4), up to `most`) at which something has changed."""
+    """The smallest factor (in steps of 2^(1/4), up to `most`) at which the answer has changed."""
     ladder = [factor for factor in _LADDER.tolist() if factor < 1.1 * most]
     if not ladder or not changed(ladder[-1]):
         return None
@@ -65,13 +65,13 @@ def _first(changed: Callable[[float], bool], most: float) -> float | None:
 
 
 def _most(facts: Facts, fact: str) -> float:
-    """The factor up to which a fact makes sense."""
+    """The largest meaningful factor of a fact."""
     now = {"spread": facts.job.spread, "skew": max((state.skew for state in facts.states), default=0.0)}.get(fact)
     return min(1000.0, max(1.0, _SENSIBLE / now)) if now else 1000.0
 
 
 def tolerance(sheet: Sheet, terms: dict[str, Any] | None = None) -> list[Margin]:
-    """Margins of a complete sheet's design."""
+    """Compute the margins of the design in a complete sheet."""
     facts, design = facts_and_design(sheet, terms)
     at = grid(facts.job.most)
     knee = pricing.price(facts, design, at).knee() or 1
@@ -104,6 +104,6 @@ def _best(facts: Facts) -> Design | None:
 
 
 def sensitivity(sheet: Sheet, terms: dict[str, Any] | None = None) -> list[tuple[float, float, Priced]]:
-    """The design with alpha and beta multiplied by 0.1, 1 and 10 each: (alpha factor, beta factor, price)."""
+    """Price the design with alpha and beta multiplied by 0.1, 1 and 10 each: (alpha factor, beta factor, price)."""
     facts, design = facts_and_design(sheet, terms)
     return [(a, b, pricing.price(facts.scaled(a, b), design)) for a in FACTORS for b in FACTORS]

@@ -1,4 +1,4 @@
-"""How evenly the work lies on the nodes, how long a step waits for the slowest of them, and how old updates get."""
+"""How evenly work is spread over nodes, how long a step waits for the slowest, and how old updates get."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Array = NDArray[np.float64]
 
 
 def task_seconds(facts: Facts, p: NDArray[np.int64]) -> Array:
-    """Seconds of a node's tasks: as many as the fullest node has."""
+    """Seconds that a node needs for its tasks: as many as the fullest node has."""
     return sum((np.ceil(task.count / p) * task.seconds for task in facts.tasks), np.zeros(p.shape))
 
 
 def imbalance(facts: Facts, design: Design, p: NDArray[np.int64]) -> Array:
-    """The fullest node's share of the work over the mean share."""
+    """Work of the fullest node over the mean."""
     uneven = np.ones(p.shape)
     if design.sharding == "dynamic" or design.stragglers == "stealing":
         return uneven
@@ -35,7 +35,7 @@ def imbalance(facts: Facts, design: Design, p: NDArray[np.int64]) -> Array:
 
 @lru_cache(maxsize=1 << 16)
 def skewed(rows: int, skew: float, k: int, sharding: str) -> float:
-    """Accesses of the fullest of k shards over the mean, where row i is asked for in proportion to i^-skew.
+    """Accesses to the fullest of k shards over the mean, where row i is accessed in proportion to i^-skew.
 
     By range the first shard has the most popular rows. By hash the shards' loads have the variance
     (1/k)(1 - 1/k) sum f_i^2, and the largest of k normal draws lies about sqrt(2 ln k) deviations above the mean
@@ -62,7 +62,7 @@ def _zipf_sum(rows: int, skew: float) -> float:
 
 
 def staleness(design: Design, p: NDArray[np.int64]) -> Array:
-    """Steps after which every node has seen an update, beyond the next step; infinite where nothing bounds it.
+    """Steps, beyond the next one, until every node has seen an update; infinite without a bound.
 
     A gossip's update reaches all nodes after as many exchanges as the graph's diameter.
     """
@@ -76,7 +76,7 @@ def staleness(design: Design, p: NDArray[np.int64]) -> Array:
 
 
 def honest(facts: Facts, flows: Sequence[Flow], p: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Where nodes of a gossip have the 2 f + 1 neighbours that f liars take: a median leaves 2 f of them out.
+    """Whether nodes in gossip have 2 f + 1 neighbours, of which a median leaves the extreme 2 f out, f being the liars.
 
     LeBlanc, Zhang, Koutsoukos and Sundaram, "Resilient asymptotic consensus in robust networks" (2013).
     """
@@ -86,7 +86,7 @@ def honest(facts: Facts, flows: Sequence[Flow], p: NDArray[np.int64]) -> NDArray
 
 
 def wait(facts: Facts, design: Design, p: NDArray[np.int64]) -> Array:
-    """Expected time until enough nodes are done with a step, over the mean time of one."""
+    """Expected time until enough nodes have finished a step, over the mean time of one node."""
     waiting_for_all = [flow for flow in design.flows if flow.kind.waits_for_all]  # whatever the bound
     if design.model == "asynchronous" and not waiting_for_all:
         return np.ones(p.shape)
@@ -104,7 +104,7 @@ def wait(facts: Facts, design: Design, p: NDArray[np.int64]) -> Array:
 
 
 def knows_hosts(facts: Facts, design: Design) -> bool:
-    """Whether `wait` has the speeds of unequal hosts in it: where nodes wait for a quorum, or for all at a barrier."""
+    """Whether `wait` includes the speeds of unequal hosts: nodes wait for a quorum, or for all at a barrier."""
     if facts.equal or design.pulls:
         return False
     kinds, synchronous = design.kinds, design.model == "synchronous"
@@ -112,7 +112,7 @@ def knows_hosts(facts: Facts, design: Design) -> bool:
 
 
 def _tasks_repeated(facts: Facts, design: Design) -> bool:
-    """Whether an idle node runs a late task again; any can."""
+    """Whether an idle node runs a late task again, as any node can."""
     return design.stragglers == "backup" and design.hurried and any(task.count > 1 for task in facts.tasks)
 
 
@@ -127,7 +127,7 @@ def _awaited(flow: Flow, p: NDArray[np.int64]) -> Array:
 
 
 def _kept(function: Callable[..., Array]) -> Callable[..., Array]:
-    """Keep what a function of an array of node counts has given; it is called with a tuple of them."""
+    """Cache what a function of an array of node counts returns; it is called with a tuple of them."""
     return lru_cache(maxsize=512)(lambda nodes, *arguments, **options: function(np.array(nodes), *arguments, **options))
 
 
@@ -136,13 +136,13 @@ _bounded, _repeated, _slowest = _kept(waiting.bounded), _kept(waiting.repeated),
 
 @lru_cache(maxsize=64)
 def _unequal(spread: float, facts: Facts, nodes: tuple[int, ...], quorum: float, beside: int) -> Array:
-    """All of the unequal nodes, or a quorum, that follow `beside` other ranks; over the mean node's time."""
+    """Time until all unequal nodes, or a quorum, after `beside` other ranks, are done; over the mean node's time."""
     each = [waiting.unequal(facts.nodes(p, beside), spread, quorum) for p in nodes]
     return np.array(each) / facts.slowdown(np.array(nodes), beside)
 
 
 def late(facts: Facts, design: Design, p: NDArray[np.int64]) -> Array:
-    """99th percentile of what `wait` is the mean of."""
+    """The 99th percentile of the quantity whose mean `wait` gives."""
     spread, nodes = facts.job.spread, tuple(p.tolist())
     if _repeats(facts, design):
         return _repeated(nodes, spread, 0.99)

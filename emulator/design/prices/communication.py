@@ -1,4 +1,4 @@
-"""The communication bill: what one exchange of a state part or task of a design takes, by `emulator.costs`.
+"""The communication of a design: the time of one exchange of each state part or task, by `emulator.costs`.
 
 Where groups of nodes share a card, an uplink or a pipe between regions, they are taken to send through it at once: a
 price of first order, which `emulator.design.prices.skeleton` follows message by message.
@@ -33,7 +33,7 @@ AUTO = ("ring", "rabenseifner", "recursive_doubling")
 
 
 def _reduced(facts: Facts, algorithm: str, p: Any, n: float) -> costs.Price:
-    """An all-reduce; messages that keep to a neighbour keep to its host, rack or region, all but one."""
+    """Price an all-reduce; messages to a neighbour stay on its host, rack or region, except one."""
     one = costs.price(algorithm, facts.alpha, facts.beta, facts.gamma, p, n)
     return _sharing(facts, one, p, stays=costs.collective(algorithm).neighbours)
 
@@ -41,7 +41,7 @@ def _reduced(facts: Facts, algorithm: str, p: Any, n: float) -> costs.Price:
 def _sharing(
     facts: Facts, one: costs.Price, p: Any, stays: bool = False, servers: int = 0, meanwhile: Any = 0.0
 ) -> costs.Price:
-    """A price where groups of nodes send through one card or link at once: it passes the bytes of all of them.
+    """The price where groups of nodes send through one card or link at the same time: it carries all their bytes.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def _sharing(
 
 
 def volume(design: Design, flow: Flow, part: State | Task) -> float:
-    """n of a flow's formula: the bytes that a node exchanges in one operation."""
+    """The n of a flow's formula: bytes that a node exchanges in one operation."""
     if isinstance(part, Task):
         return part.answer_bytes * flow.compression
     if flow.kind.servers:
@@ -69,7 +69,7 @@ def volume(design: Design, flow: Flow, part: State | Task) -> float:
 
 
 def silent(facts: Facts, flow: Flow) -> bool:
-    """Whether a state part has no messages of its own: tasks ask for it, and their answers are what travels."""
+    """Whether a state part has no messages of its own: tasks request it, and their answers carry it."""
     part = facts.parts[flow.of]
     if not isinstance(part, State) or part.activations or not flow.kind.requests:
         return False
@@ -113,7 +113,7 @@ def flow_price(facts: Facts, design: Design, flow: Flow, p: Any) -> costs.Price:
 
 
 def _at_own_rates(facts: Facts, idle: costs.Price, p: NDArray[np.int64], beside: int) -> costs.Price:
-    """The price where nodes of unequal speed, each at its own rate, are together no quicker than the servers.
+    """The price where nodes of unequal speed, each at its own rate, together are no faster than the servers.
 
     A node that computes for c has a round of c + a + w, a alone with the servers and w for their queue, which is as
     long as the servers need: the mean of 1/(c + a + w) is at most 1/B, B the servers' time for all nodes once.
@@ -135,7 +135,7 @@ def _at_own_rates(facts: Facts, idle: costs.Price, p: NDArray[np.int64], beside:
 
 
 def _gossip_price(facts: Facts, design: Design, flow: Flow, p: Any, n: float) -> costs.Price:
-    """One round with the graph's neighbours, of whom a small group has fewer.
+    """Price one round with the graph's neighbours, of which a small group has fewer.
 
     Where neighbours are not waited for, messages travel while the next steps are computed: a round of C seconds of
     computing takes max(C, d n beta, (alpha + d n beta) / bound) (`primitives.gossip.push_sum`).

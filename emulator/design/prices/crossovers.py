@@ -1,4 +1,4 @@
-"""The figures at which a choice turns, as sentences."""
+"""The figures at which a choice changes, as sentences: "above 3 ms of latency gossip is faster than all-reduce"."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from emulator.design.sheets.tables import KEY_BYTES
 
 
 def sentences(facts: Facts, priced: Priced, nodes: int) -> list[str]:
-    """All crossovers of a design at its node count."""
+    """Describe all crossovers of a design at its node count."""
     return [*_touched(facts, priced, nodes), *_algorithms(facts, priced, nodes), *_barrier(facts, priced, nodes),
             *_policies(facts, priced, nodes)]  # fmt: skip
 
 
 def bisect(better: Callable[[float], bool], low: float, high: float, tries: int = 60) -> float | None:
-    """Where a comparison turns between two positive numbers, on a logarithmic scale; None if it does not."""
+    """Find, on a logarithmic scale, where a comparison changes between two positive numbers; None if it does not."""
     if better(low) == better(high):
         return None
     at_low = better(low)
@@ -36,7 +36,7 @@ def bisect(better: Callable[[float], bool], low: float, high: float, tries: int 
 
 
 def _touched(facts: Facts, priced: Priced, nodes: int) -> Iterator[str]:
-    """The share of touched rows below which a parameter server is quicker than an all-reduce."""
+    """The share of touched rows below which a parameter server is faster than an all-reduce."""
     for state in facts.states:
         if not state.touched:
             continue
@@ -56,7 +56,7 @@ def _touched(facts: Facts, priced: Priced, nodes: int) -> Iterator[str]:
 
 
 def _algorithms(facts: Facts, priced: Priced, nodes: int) -> Iterator[str]:
-    """The vector length at which all-reduce turns from few latencies to few bytes."""
+    """The vector length above which the fastest all-reduce is one with few bytes instead of few latencies."""
     if nodes < 3 or not any(kind.sums for kind in priced.design.kinds):
         return
     terms = (facts.alpha, facts.beta, facts.gamma)
@@ -70,7 +70,7 @@ def _algorithms(facts: Facts, priced: Priced, nodes: int) -> Iterator[str]:
 
 
 def _barrier(facts: Facts, priced: Priced, nodes: int) -> Iterator[str]:
-    """The spread from which a barrier costs more than 30 % of the computing."""
+    """The spread above which waiting at a barrier takes more than 30 % of the computing time."""
     if nodes < 2 or priced.design.model != "synchronous":
         return
     turn = bisect(lambda spread: bool(waiting.slowest(nodes, spread) < 1.3), 1e-3, 3.0)
@@ -80,7 +80,7 @@ def _barrier(facts: Facts, priced: Priced, nodes: int) -> Iterator[str]:
 
 
 def _policies(facts: Facts, priced: Priced, nodes: int) -> Iterator[str]:
-    """The MTBF of a node below which another recovery policy is better."""
+    """The node MTBF below which another recovery policy is better."""
     if facts.job.mtbf is None:
         return
     p = np.array([nodes])

@@ -1,4 +1,4 @@
-"""One exchange of a design's skeleton: its sizes, its computing times, and its exact time on a configured network.
+"""One exchange of a design's skeleton: its sizes, compute times, and exact time on a configured network.
 
 Each exchange is followed message by message (`emulator.costs.steps`, `emulator.costs.coordinator`), with computing
 times drawn anew.
@@ -32,7 +32,7 @@ _KEY = 4  # bytes of a row's key
 
 @dataclass(frozen=True)
 class Exchange:
-    """One flow of a design at the p of the run.
+    """One flow of a design on the p nodes of the run.
 
     Attributes
     ----------
@@ -78,7 +78,7 @@ class Exchange:
 
     @property
     def owners(self) -> list[list[int]] | None:
-        """For each request or task the nodes (from 0) that can answer it; None where any node can."""
+        """For each request or task, the nodes (from 0) that can answer it; None if any node can."""
         if self.dealt:
             return [[task % self.p] for task in range(self.tasks)]
         return None if self.tasks else [[(i + k) % self.p for k in range(self.copies)] for i in range(self.p)]
@@ -90,20 +90,20 @@ class Exchange:
 
     @property
     def meets(self) -> bool:
-        """Whether all nodes, or a quorum, wait for each other: computing times of long before make no difference."""
+        """Whether all nodes, or a quorum, wait for each other, so that earlier compute times do not matter."""
         return self.waits and not self.flow.kind.graph
 
     @property
     def slack(self) -> float:
-        """Exchanges by which a gossiped message may be late; infinite where nothing is waited for."""
+        """Exchanges by which a message may be late; infinite if nothing is waited for."""
         return {"synchronous": 0, "bounded": self.bound}.get(self.model, math.inf)
 
     def count(self, spread: float) -> int:
-        """Exchanges to run, see `enough`; those that nothing is drawn for are all alike."""
+        """Number of exchanges to run, see `enough`; few if no random time makes them differ."""
         return WARM_UP + (enough(self.meets, self.p, self.tasks) if (spread and self.compute) or not self.waits else 6)
 
     def smallest(self) -> Exchange:
-        """The same with messages of one element."""
+        """The same exchange with messages of one element."""
         if self.touched:
             few = self.flow.servers
             return replace(self, touched=few, up=few * (self.row_bytes + KEY_BYTES), down=few * self.row_bytes)
@@ -111,7 +111,7 @@ class Exchange:
         return replace(self, down=min(self.down, least), up=min(self.up, least))
 
     def draws(self, spread: float, count: int, seed: int) -> NDArray[np.float64]:
-        """Computing times, sums of `between` log-normal steps: for each of `count` exchanges and p nodes.
+        """Draw compute times, sums of `between` log-normal steps, for each of `count` exchanges and p nodes.
 
         A node that answers a coordinator has several of them, in the middle dimension: one for each task that it pulls,
         one for all that it is dealt, which is its step.
@@ -127,7 +127,7 @@ class Exchange:
 
 
 def enough(meets: bool, p: int, tasks: int = 0) -> int:
-    """Exchanges after which the mean wait of p nodes is known to about 3 %, with many tasks or nodes over fewer to 4 %.
+    """Number of exchanges that give the mean wait of p nodes to about 3 % (4 % with many tasks or nodes).
 
     Nodes that do not meet (`Exchange.meets`) need some to settle.
     """
@@ -137,7 +137,7 @@ def enough(meets: bool, p: int, tasks: int = 0) -> int:
 
 
 def price(one: Exchange, computes: NDArray[np.float64], ways: Ways, beside: Sequence[Exchange] = ()) -> float:
-    """Seconds of one exchange in the steady state, by following the messages of all of them.
+    """Seconds of one exchange in the steady state, by following all messages.
 
     Parameters
     ----------
@@ -171,17 +171,16 @@ def _programs(one: Exchange, computes: NDArray[np.float64]) -> list[Any]:
 
 
 def _loose(flows: Sequence[Exchange], computes: NDArray[np.float64], ways: Ways) -> float:
-    """Nodes whose messages queue at the servers' cards as they come; under the bound 0 they wait for all others."""
+    """Simulate workers that do not wait for all others, whose messages queue at the servers' cards as they come."""
     one = flows[0]
-    bound = {"synchronous": 0, "bounded": one.bound}.get(one.model, math.inf)
     alone = len(flows) == 1
     calls = [_call(flow, alone) for flow in flows]
-    ends = services.loose(computes, one.flow.servers, calls, ways, bound, pulled=alone).mean(axis=1)
+    ends = services.loose(computes, one.flow.servers, calls, ways, one.slack, pulled=alone).mean(axis=1)
     return float(ends[-1] - ends[WARM_UP - 1]) / (len(ends) - WARM_UP)
 
 
 def _call(one: Exchange, alone: bool) -> services.Call:
-    """The bytes of a pull and a push at one server; a whole table alone is one message."""
+    """The bytes of a pull and a push at one server; a table that is exchanged whole is one message."""
     k = one.flow.servers
     keys = one.touched * _KEY
     push, pull = (one.up - one.touched * KEY_BYTES + keys) / k + _HEADER, one.down / k + _HEADER

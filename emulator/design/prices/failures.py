@@ -1,4 +1,4 @@
-"""What node failures cost under each policy, as the share of the time that is no progress.
+"""The cost of node failures under each policy: the share of time without progress.
 
 A job of N nodes meets a failure every M = mtbf / N; a node is away for repair/(mtbf + repair) of the time. To first
 order, with R the seconds of detection and recovery, T a step, and tau the interval of checkpoints that cost C:
@@ -26,6 +26,7 @@ from emulator.costs import checkpoints
 from emulator.design.choices import POLICIES
 from emulator.design.model import DISK, Design, Facts
 from emulator.design.sheets.tables import State
+from emulator.policies import MEASURED
 
 Array = NDArray[np.float64]
 
@@ -33,20 +34,20 @@ _LEAST_CHECKPOINT = 8.5e-3  # seconds of a small state's checkpoint, docs/faults
 
 
 def checkpoint_cost(facts: Facts, memory: Array) -> Array:
-    """Seconds of one checkpoint: as given or measured, else the fullest node's bytes at 1 GB/s."""
+    """Seconds of one checkpoint: given or measured, else the fullest node's bytes at 1 GB/s."""
     if facts.checkpoint is not None:
         return np.full(memory.shape, facts.checkpoint)
     return np.maximum(_LEAST_CHECKPOINT, memory / DISK)
 
 
 def recovery_cost(facts: Facts, design: Design) -> float:
-    """Seconds from a death to the end of the interrupted step, a large state's transfer apart."""
-    return POLICIES[design.policy].seconds if facts.recovery is None else facts.recovery
+    """Seconds from a death to the end of the interrupted step, without the transfer of a large state."""
+    return MEASURED[design.policy].seconds if facts.recovery is None else facts.recovery
 
 
 @dataclass(frozen=True)
 class Machine:
-    """What a job without failures shows of a machine: its ranks, and seconds to start them and of a step."""
+    """What a failure-free job shows of a machine: its ranks, seconds to start them, seconds of a step."""
 
     ranks: int
     launch: float
@@ -57,7 +58,7 @@ _ONE_PROCESS = 1.5
 
 
 def recovery_on(machine: Machine, policy: str) -> float:
-    """Seconds of a recovery on one machine that runs more ranks than it has cores.
+    """Seconds of a recovery on one machine with more ranks than cores.
 
     All of it is the turns of n processes on few cores, as the launch is, so that it takes a share of the launch's time;
     a respawned process takes one and a half times its own share beside it. Ranks that go on without the dead one, or
@@ -66,20 +67,20 @@ def recovery_on(machine: Machine, policy: str) -> float:
     and 2.7 s they give shrink 36 and 76 ms, spare 68 and 138 ms, respawn 217 and 425 ms, restart 1.49 and 2.88 s; for
     8 ranks that start in 5.7 s and 6.7 s, continue 25 and 29 ms where 28 and 33 ms were measured.
     """
-    its = POLICIES[policy]
-    share = its.of_launch + (_ONE_PROCESS / machine.ranks if its.spawns else 0.0)
+    its = MEASURED[policy]
+    share = its.of_launch + (_ONE_PROCESS / machine.ranks if POLICIES[policy].spawns else 0.0)
     return share * machine.launch + its.again * machine.step
 
 
 def intervals(facts: Facts, design: Design, p: NDArray[np.int64], memory: Array) -> Array:
-    """Daly's checkpoint interval in seconds, at every p; the design's own where it has one."""
+    """Daly's checkpoint interval in seconds for every p, or the design's own."""
     if design.interval is not None:
         return np.full(p.shape, design.interval)
     return daly(facts, design, p, memory)
 
 
 def daly(facts: Facts, design: Design, p: NDArray[np.int64], memory: Array) -> Array:
-    """Daly's interval, whatever the design says; infinite without failures."""
+    """Daly's interval in seconds, also where the design gives one; infinite without failures."""
     if facts.job.mtbf is None:
         return np.full(p.shape, np.inf)
     return checkpoints.daly(checkpoint_cost(facts, memory), facts.job.mtbf / (p + design.servers))
@@ -88,7 +89,7 @@ def daly(facts: Facts, design: Design, p: NDArray[np.int64], memory: Array) -> A
 def needs_checkpoints(facts: Facts, design: Design) -> bool:
     """Whether a failure may lose state that no living node holds."""
     policy = POLICIES[design.policy]
-    if policy.goes_back:
+    if policy.relaunches:
         return True
     held = {design.holder(part) for flow in design.flows if isinstance(part := facts.parts[flow.of], State)}
     if design.replicas:
@@ -98,7 +99,7 @@ def needs_checkpoints(facts: Facts, design: Design) -> bool:
 
 
 def waste(facts: Facts, design: Design, p: NDArray[np.int64], step: Array, memory: Array) -> Array:
-    """Share of the time lost to failures at every p, at most 1; 0 where nodes do not fail."""
+    """Share of time lost to failures for every p, at most 1; 0 if nodes do not fail."""
     job = facts.job
     if job.mtbf is None:
         return np.zeros(p.shape)
@@ -107,8 +108,8 @@ def waste(facts: Facts, design: Design, p: NDArray[np.int64], step: Array, memor
     moved = memory * facts.beta
     away = job.repair / (job.mtbf + job.repair)  # share of the time that a node is not there
     policy = POLICIES[design.policy]
-    lost = (recovery + policy.repeats * step + policy.refills * moved) / between
-    if policy.spares:
+    lost = (recovery + policy.repairs * step + policy.refills * moved) / between
+    if policy.has_spares:
         lost = lost + np.maximum(0.0, job.repair / between - design.spares) / p
     elif not policy.spawns:
         lost = lost + away

@@ -1,4 +1,4 @@
-"""A step's communication followed message by message, where a network's paths differ and formulas are of first order.
+"""Price a step's communication by following every message, where paths differ and formulas are first-order estimates.
 
 On a network of equal paths that nodes do not share the formulas of `emulator.design.prices.communication` are exact.
 Elsewhere (racks, regions, shared cards, unequal hosts) they take the slowest path and the fullest card for every
@@ -29,7 +29,7 @@ _WHOLE = 1 << 40  # bytes: no exchange is cut
 def followed(
     sheet: Sheet, facts: Facts, design: Design, nodes: int, only: str | None = None
 ) -> Mapping[str, tuple[float, float]] | None:  # fmt: skip
-    """Seconds of latency and of bandwidth of one operation of each flow, by the name of its part; of `only` one.
+    """Seconds of latency and of bandwidth of one operation of each flow, by its part's name; of `only` one.
 
     None where the formulas stay: they are exact, or the design is too large to follow, or it has something that its
     skeleton does not do. Nodes that do not wait, backup requests and pulled tasks meet by chance, so that a price takes
@@ -57,12 +57,12 @@ def followed(
 
 
 def _chancy(part: State | Task) -> bool:
-    """Whether nodes pull a part's tasks, or its keys are skewed, which no skeleton does."""
+    """Whether nodes pull a part's tasks, or its keys are skewed, which a skeleton cannot reproduce."""
     return part.count > 1 if isinstance(part, Task) else bool(part.skew)
 
 
 def exact(sheet: Sheet, priced: Priced, nodes: int) -> Priced:
-    """The same prices, with the figures at `nodes` followed message by message where that can be done."""
+    """The prices with the figures at `nodes` computed from followed messages, where possible."""
     facts, design = priced.facts, priced.design
     seconds = followed(sheet, facts, design, nodes)
     if seconds is None:
@@ -80,6 +80,6 @@ def exact(sheet: Sheet, priced: Priced, nodes: int) -> Priced:
 
 
 def predict(sheet: Sheet, terms: dict[str, Any] | None = None) -> Priced:
-    """Price the design of a complete sheet, exactly at its own node count; `terms` replace the network's."""
+    """Price the design in a complete sheet, exactly at its own node count; `terms` replace the network's."""
     priced = pricing.predict(sheet, terms)
     return exact(sheet, priced, min(pricing.chosen_nodes(sheet, priced), priced.facts.job.most))

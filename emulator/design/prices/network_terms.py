@@ -1,4 +1,4 @@
-"""What a sheet's network says: the terms of the formulas, what nodes share, its places, the ways between its ranks."""
+"""What a sheet's network provides: the formulas' terms, shared links, room for ranks, paths between ranks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LAID_OUT = (64, 32, 16, 8, 4)  # ranks that are enough to meet racks, regions a
 
 @dataclass(frozen=True)
 class Shared:
-    """A card or link that a group of neighbouring nodes sends through.
+    """A card or link through which a group of neighbouring nodes sends.
 
     Attributes
     ----------
@@ -41,7 +41,7 @@ class Shared:
     dealt: bool = False
 
     def members(self, p: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Nodes of the fullest group among p."""
+        """Number of nodes in the fullest group among p."""
         return np.minimum(p, np.maximum(self.nodes, np.ceil(self.share * p))).astype(np.int64)
 
 
@@ -62,16 +62,16 @@ def of_table(given: Table) -> dict[str, Any]:
         alike = alpha["min"] == alpha["max"] and beta["min"] == beta["max"]
         origin = f"network {network_name(given)}" + ("" if alike else ", its slowest path")
         found = {"alpha": alpha["max"], "beta": beta["max"], "origin": origin, "alike": alike}
-    crossed = network.plan.topology.kind if network.links and not isinstance(network.plan.topology, _PRICED) else ""
+    crossed = network.spec.topology.kind if network.links and not isinstance(network.spec.topology, _PRICED) else ""
     found |= {"gamma": given.gamma, "shared": shared(network), "places": places(network), "crossed": crossed,
-              "sharing": network.plan.sharing, "protocol": not network.plan.linear,
+              "sharing": network.spec.sharing, "protocol": not network.spec.linear,
               "slowdowns": _slowdowns(network)}  # fmt: skip
     return found
 
 
 def _slowdowns(network: Network) -> tuple[float, ...]:
-    """Of the ranks of each host in turn."""
-    each = max(1, network.plan.ranks_per_host)
+    """Slowdowns of the ranks of each host in turn."""
+    each = max(1, network.spec.ranks_per_host)
     return tuple(host.slowdown for host in _laid_out(network).hosts for _ in range(each))
 
 
@@ -79,12 +79,12 @@ _PRICED = (Racks, Regions)
 
 
 def network_name(given: Table) -> str:
-    """The preset or the file."""
+    """The preset's or the file's name."""
     return given.preset or given.file or ""
 
 
 def load(given: Table, alpha: float | None = None, beta: float | None = None) -> Network:
-    """The network of a sheet, with as many ranks on a host as it says.
+    """Load the network of a sheet, with as many ranks on a host as it says.
 
     Parameters
     ----------
@@ -99,12 +99,12 @@ def load(given: Table, alpha: float | None = None, beta: float | None = None) ->
     else:
         found = files.load(network_name(given))
     if given.ranks_per_host is not None:
-        found = type(found)(replace(found.plan, ranks_per_host=given.ranks_per_host), found.ranks)
+        found = type(found)(replace(found.spec, ranks_per_host=given.ranks_per_host), found.ranks)
     return found
 
 
 def _flat(alpha: float, beta: float) -> Network:
-    """Equal hosts on one switch.
+    """A network of equal hosts on one switch.
 
     Raises
     ------
@@ -126,34 +126,34 @@ def _laid_out(network: Network) -> Network:
 
 
 def places(network: Network) -> float:
-    """Ranks that have a place on a network; infinite where hosts are made as needed."""
-    plan, hosts = network.plan, math.inf
-    if plan.listed:
-        hosts = len(plan.hosts)
-    elif isinstance(plan.topology, FatTree) and plan.topology.radix:
-        hosts = plan.topology.radix**3 // 4
-    elif isinstance(plan.topology, Torus) and plan.topology.dimensions:
-        hosts = math.prod(plan.topology.dimensions)
-    return hosts * max(1, plan.ranks_per_host)
+    """Number of ranks that a network has room for; infinite if hosts are made as needed."""
+    spec, hosts = network.spec, math.inf
+    if spec.listed:
+        hosts = len(spec.hosts)
+    elif isinstance(spec.topology, FatTree) and spec.topology.radix:
+        hosts = spec.topology.radix**3 // 4
+    elif isinstance(spec.topology, Torus) and spec.topology.dimensions:
+        hosts = math.prod(spec.topology.dimensions)
+    return hosts * max(1, spec.ranks_per_host)
 
 
 def shared(network: Network) -> tuple[Shared, ...]:
-    """Cards of hosts with several ranks, uplinks of racks and pipes between regions."""
-    laid, plan = _laid_out(network), network.plan
-    each, dealt = max(1, plan.ranks_per_host), plan.placement == "cyclic"
-    card = max(max(host.nic.egress_beta, host.nic.ingress_beta, plan.beta) for host in laid.hosts)
+    """The cards of hosts with several ranks, uplinks of racks and links between regions."""
+    laid, spec = _laid_out(network), network.spec
+    each, dealt = max(1, spec.ranks_per_host), spec.placement == "cyclic"
+    card = max(max(host.nic.egress_beta, host.nic.ingress_beta, spec.beta) for host in laid.hosts)
     found = [Shared("card", card, each, dealt=dealt)] if each > 1 else []
-    if isinstance(plan.topology, Racks) and laid.links:
-        found.append(Shared("uplink", max(link.beta for link in laid.links), each * plan.topology.hosts_per_rack,
+    if isinstance(spec.topology, Racks) and laid.links:
+        found.append(Shared("uplink", max(link.beta for link in laid.links), each * spec.topology.hosts_per_rack,
                             dealt=dealt))  # fmt: skip
-    if isinstance(plan.topology, Regions) and laid.links:
-        found.append(Shared("pipe", max(link.beta for link in laid.links), share=1 / len(plan.topology.names),
+    if isinstance(spec.topology, Regions) and laid.links:
+        found.append(Shared("pipe", max(link.beta for link in laid.links), share=1 / len(spec.topology.names),
                             dealt=dealt))  # fmt: skip
     return tuple(found)
 
 
 def fitted(run: str) -> dict[str, Any]:
-    """alpha, beta and gamma that a run has fitted (to a collective, else to its link), with their draws."""
+    """alpha, beta and gamma that a run has fitted (of a collective, else of its link), with their draws."""
     from emulator import results
 
     fits = results.load(run)["fits"]
@@ -166,7 +166,7 @@ def fitted(run: str) -> dict[str, Any]:
 
 
 def measured(found: Mapping[str, Any], ranks_per_host: int | None) -> dict[str, Any]:
-    """Terms that were measured elsewhere, between two hosts, for `ranks_per_host` nodes that share their cards."""
+    """Terms measured between two other hosts, for `ranks_per_host` nodes that share a card."""
     kept = {name: found[name] for name in ("alpha", "beta", "gamma", "origin", "draws") if name in found}
     if ranks_per_host and ranks_per_host > 1:
         kept["shared"] = (Shared("card", kept["beta"], ranks_per_host),)
@@ -174,7 +174,7 @@ def measured(found: Mapping[str, Any], ranks_per_host: int | None) -> dict[str, 
 
 
 def ways_of(network: Network) -> Ways:
-    """The ways between the ranks of a network, as the emulated network routes their messages.
+    """The paths between the ranks of a network, as the emulated network routes their messages.
 
     Ranks of a host pass its card together; each copies its own memory where they talk to one another.
     """

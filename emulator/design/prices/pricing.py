@@ -1,4 +1,4 @@
-"""The price of a design over any number of nodes: the step by term, memory, failures, the whole job.
+"""The price of a design for any number of nodes: the step by term, memory, failures, the whole job.
 
     T(p) = T_comp/p imbalance(p) wait(p) + sum of (1 - overlap) T_comm(p) / every      S(p) = T_comp / T(p)
 
@@ -31,7 +31,7 @@ KNEE = 0.05
 
 @dataclass(frozen=True, eq=False)
 class Priced:
-    """A design over nodes p = 1..most. Times in seconds, of one step unless said otherwise.
+    """The price of a design for p = 1..most nodes; times in seconds, of one step unless said otherwise.
 
     Attributes
     ----------
@@ -67,24 +67,24 @@ class Priced:
 
     @property
     def communication(self) -> Array:
-        """T_comm(p) as it enters the step."""
+        """T_comm(p), as far as it lengthens the step."""
         return self.latency + self.bandwidth + self.reduction + self.queueing
 
     @property
     def step(self) -> Array:
-        """T(p)."""
+        """T(p), the seconds of a step."""
         return self.compute + self.waiting + self.communication
 
     @property
     def job(self) -> Array:
-        """Seconds of the whole job with failures, and with more steps where a penalty is known."""
+        """Seconds of the whole job with failures, and with the extra steps of a known penalty."""
         with np.errstate(divide="ignore"):
             times = self.facts.job.steps * self.step * (1 + (self.design.penalty or 0.0)) / (1 - self.waste)
         return np.where(self.feasible, times, np.inf)
 
     @property
     def feasible(self) -> NDArray[np.bool_]:
-        """Where it fits in memory and in the nodes, makes progress, and answers in time."""
+        """Whether, at each p, it fits into memory and the nodes, progresses, and answers in time."""
         job = self.facts.job
         fits = (self.memory <= job.memory) & (self.server_memory <= job.memory) & (self.waste < 1)
         fits &= self.p + self.extra_nodes <= job.most
@@ -94,7 +94,7 @@ class Priced:
 
     @property
     def node_seconds(self) -> Array:
-        """Nodes times seconds of the whole job."""
+        """Number of nodes times seconds of the whole job."""
         return self.job * (self.p + self.extra_nodes)
 
     def best(self) -> int | None:
@@ -110,12 +110,12 @@ class Priced:
         return int(self.p[close[0]]) if np.isfinite(times.min()) else None
 
     def dominated(self) -> int | None:
-        """The first p >= 2 with R(p) >= 1; None if there is none."""
+        """The first p >= 2 at which communication dominates, R(p) >= 1; None if there is none."""
         over = np.flatnonzero((self.communication >= self.compute) & (self.p >= 2))
         return int(self.p[over[0]]) if over.size else None
 
     def at(self, p: int) -> dict[str, float]:
-        """All figures at one p, followed message by message if they were."""
+        """All figures at one p, from followed messages where those exist."""
         if p in self.followed:
             return dict(self.followed[p])
         index = int(np.flatnonzero(self.p == p)[0])
@@ -127,16 +127,16 @@ class Priced:
         return row | {"ratio": row["communication"] / row["compute"] if row["compute"] else math.inf}
 
     def with_row(self, row: Mapping[str, float]) -> Priced:
-        """The same with the figures at ``row["p"]`` replaced by those of messages that were followed."""
+        """The price with the figures at ``row["p"]`` replaced by those of followed messages."""
         return replace(self, followed={**self.followed, int(row["p"]): row})
 
     def first_order(self, p: int) -> bool:
-        """Whether the communication at p is of first order: paths differ, and no message was followed."""
+        """Whether the communication at p is a first-order estimate: paths differ, and no message was followed."""
         return not self.facts.uniform and p > 1 and p not in self.followed
 
 
 def work(facts: Facts) -> float:
-    """T_comp of a step on one node: the declared time and its tasks."""
+    """T_comp, seconds of a step on one node: the declared time and its tasks."""
     return facts.job.t_comp + sum(task.count * task.seconds for task in facts.tasks)
 
 
@@ -185,7 +185,7 @@ def price(
 
 
 def least(facts: Facts, design: Design, p: NDArray[np.int64], memo: dict[Any, Any], nodes: bool) -> float:
-    """A quick lower bound of the job's seconds, or node-seconds with `nodes`: without failures and limits.
+    """A fast lower bound of the job's seconds, or of node-seconds with `nodes`: without failures and limits.
 
     Replicas only add to it, so the bound holds under every policy.
     """
@@ -216,7 +216,7 @@ def _compute(facts: Facts, design: Design, p: NDArray[np.int64]) -> Array:
 
 
 def _unequal(facts: Facts, design: Design, p: NDArray[np.int64]) -> Any:
-    """The slowest host's time over the mean, where nodes wait for it; nodes that pull their tasks share them evenly.
+    """The slowest host's time over the mean where nodes wait for it; nodes that pull tasks share them evenly.
 
     At a barrier `balance.wait` has it already.
     """
@@ -227,21 +227,21 @@ def _unequal(facts: Facts, design: Design, p: NDArray[np.int64]) -> Any:
 
 
 def _answer(facts: Facts, design: Design, p: NDArray[np.int64], compute: Array, step: Array) -> Array:
-    """99th percentile of a step, where there is a deadline; the expected step elsewhere."""
+    """99th percentile of a step if there is a deadline, else the expected step."""
     if facts.job.deadline is None:
         return step
     return step + compute * (balance.late(facts, design, p) - balance.wait(facts, design, p))
 
 
 def _waits(design: Design) -> tuple[Any, ...]:
-    """What the waiting of a design depends on."""
+    """The fields of a design on which its waiting depends."""
     flows = tuple((flow.pattern, flow.graph, flow.every) for flow in design.flows)
     return ("wait", design.model, design.bound, design.rounds, design.quorum, design.stragglers, design.replicas,
             design.beside, design.pulls, flows)  # fmt: skip
 
 
 def _memory(facts: Facts, design: Design, p: NDArray[np.int64]) -> tuple[Array, float]:
-    """Bytes of a node, and of a server: state with its copies and replicas, and the pattern's buffers."""
+    """Bytes of a node and of a server: state with copies and replicas, and the pattern's buffers."""
     node, server = np.zeros(p.shape), 0.0
     for flow in design.flows:
         part = facts.parts[flow.of]
@@ -259,7 +259,7 @@ def _memory(facts: Facts, design: Design, p: NDArray[np.int64]) -> tuple[Array, 
 
 
 def predict(sheet: Sheet, terms: dict[str, Any] | None = None) -> Priced:
-    """Price the design of a complete sheet; `terms` replace the network's."""
+    """Price the design in a complete sheet; `terms` replace the network's."""
     return price(*facts_and_design(sheet, terms))
 
 
@@ -278,13 +278,13 @@ def best_interval(priced: Priced) -> tuple[int, int] | None:
 
 
 def chosen_nodes(sheet: Sheet, priced: Priced) -> int:
-    """The sheet's own node count, else the one to ask for, else 1."""
+    """The sheet's own node count, else the one to request, else 1."""
     asked = sheet.partition.nodes if sheet.partition else None
     return asked or priced.knee() or 1
 
 
 def unpriced(design: Design) -> list[str]:
-    """What may slow the progress of the computation and has no price in the sheet."""
+    """Effects that may slow the computation's convergence and have no price in the sheet."""
     if design.penalty is not None:
         return []
     stale = [f"{design.model} updates"] if design.model != "synchronous" else []

@@ -1,4 +1,4 @@
-"""The skeleton of a design: what `run` starts on real ranks, as numbers, and its price by term.
+"""The skeleton of a design: the exchanges that `run` executes on real ranks, and their price by term.
 
 A skeleton computes for the declared time and exchanges messages of the sheet's sizes by the sheet's patterns, so that
 what is measured beside the price is the design and no program. It is cut to what one machine starts: fewer nodes, and
@@ -66,11 +66,11 @@ class Skeleton:
 
     @cached_property
     def ways(self) -> Ways:
-        """The ways between the ranks of the run."""
+        """The paths between the ranks of the run."""
         return network_terms.ways_of(self.network)
 
     def predicted(self, seed: int) -> dict[str, float]:
-        """Seconds of a step by term, and their `total`."""
+        """Predicted seconds of a step by term, and their `total`."""
         totals = dict.fromkeys(TERMS, 0.0)
         for one in self.exchanges:
             for term, seconds in self.by_term(lambda e, spread: expected(e, spread, seed, self.ways), one).items():
@@ -80,7 +80,7 @@ class Skeleton:
     def by_term(
         self, seconds: Callable[[Exchange, float], float], one: Exchange, spread: float | None = None
     ) -> dict[str, float]:
-        """The terms of one of the exchanges, with the job's spread if absent; see the function."""
+        """The terms of one exchange, with the job's spread if absent; see the function `by_term`."""
         nodes = [self.ways.slowdown(one.extra + node) for node in range(one.p)]
         spread = self.spread if spread is None else spread
         quorum = one.flow.quorum if one.needed or one.deadline < math.inf else 1.0
@@ -89,7 +89,7 @@ class Skeleton:
 
 
 def expected(one: Exchange, spread: float, seed: int, ways: Ways, beside: Sequence[Exchange] = ()) -> float:
-    """Seconds of an exchange: the mean over several series with computing times of their own."""
+    """Seconds of an exchange: the mean over several series with random compute times."""
     series = range(_PREDICTED if spread else 1)
     count = one.count(spread)
     return fmean(price(one, one.draws(spread, count, seed + 1_000_003 + k), ways, beside) for k in series)
@@ -98,7 +98,7 @@ def expected(one: Exchange, spread: float, seed: int, ways: Ways, beside: Sequen
 def by_term(
     seconds: Callable[[Exchange, float], float], one: Exchange, spread: float, mean: float = 1.0, pace: float = 1.0
 ) -> dict[str, float]:
-    """The terms of an exchange per step, as differences of the same exchange without messages, spread, or both.
+    """The terms of an exchange per step: differences between the exchange with and without messages and spread.
 
     Parameters
     ----------
@@ -169,13 +169,13 @@ def skeleton(
 
 
 def first_order(row: Mapping[str, float]) -> dict[str, float]:
-    """The terms of a run from a row of `pricing.Priced.at`."""
+    """The predicted terms of a run, from a row of `pricing.Priced.at`."""
     return {"compute": row["compute"], "latency": row["latency"], "waiting": row["waiting"],
             "bandwidth": row["bandwidth"] + row["reduction"] + row["queueing"], "total": row["step"]}  # fmt: skip
 
 
 def _hurried(facts: Facts, design: Design, one: Exchange, ways: Ways) -> Exchange:
-    """The exchange with the design's way to deal with stragglers, where its pattern has one."""
+    """The exchange with the design's measure against stragglers, where its pattern has one."""
     copies = 1 + design.replicas if one.flow.kind.requests and not one.tasks else 1
     one = replace(one, copies=min(one.p, copies))
     if design.stragglers == "backup" and one.flow.kind.requests:
@@ -247,7 +247,7 @@ def _exchange(
 
 
 def _with_tasks(made: Exchange, part: Task, p: int, compute: float, notes: list[str]) -> Exchange:
-    """Tasks that are pulled, or one request to each node."""
+    """The exchange with tasks that are pulled, or one request to each node."""
     if not made.flow.kind.requests:
         raise UsageError(f"a task goes by scatter-gather, got {made.flow.pattern} of {part.name!r}: change it")
     if part.count == 1:
@@ -260,7 +260,7 @@ def _with_tasks(made: Exchange, part: Task, p: int, compute: float, notes: list[
 
 
 def network_of(sheet: Sheet, facts: Facts, ranks: int) -> Network:
-    """The sheet's network for so many ranks; equal hosts where the terms were measured elsewhere."""
+    """The sheet's network for `ranks` ranks; equal hosts where the terms were measured elsewhere."""
     own = facts.origin.startswith(("network ", "given "))
     return (
         network_terms.load(sheet.network) if own else network_terms.load(sheet.network, facts.alpha, facts.beta)
@@ -271,7 +271,7 @@ LEAST = 0.05  # of the step: a smaller term has no verdict
 
 
 def unjudged(made: Skeleton, measured: Mapping[str, float]) -> str:
-    """The terms without a verdict because the run was cut, and the options that run them whole; empty if none is."""
+    """The terms without a verdict because the run was cut, and the options for an uncut run; empty if none is."""
     shares = {term: (measured[term] / measured["total"], made.whole[term] / made.whole["total"]) for term in TERMS}
     hidden = [f"{term} is {run:.1%} of this run's step and {sheet:.1%} of the sheet's"
               for term, (run, sheet) in shares.items() if abs(run) < LEAST <= sheet]  # fmt: skip
@@ -282,7 +282,7 @@ def unjudged(made: Skeleton, measured: Mapping[str, float]) -> str:
 
 
 def off(measured: Mapping[str, float], predicted: Mapping[str, float], within: float = 0.15) -> list[str]:
-    """The terms, and the total, that are further off than `within`, but for terms below `LEAST` of the step."""
+    """The terms, and the total, whose error exceeds `within`, except terms below `LEAST` of the step."""
     found = []
     for term in (*TERMS, "total"):
         seen, said = measured[term], predicted[term]

@@ -1,4 +1,4 @@
-"""Rules 2 and 3 of the reviewer: patterns that exchange a state part in less time, or with fewer bytes."""
+"""Rules 2 and 3 of the reviewer: patterns that exchange a state part in less time or with fewer bytes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _alternatives(case: Case, flow: Flow) -> Iterator[Flow]:
 
 
 def _with(case: Case, flow: Flow, other: Flow) -> Priced:
-    """The design with one flow exchanged, priced."""
+    """The price of the design with one flow replaced."""
     flows = tuple(other if one is flow else one for one in case.design.flows)
     return pricing.price(case.facts, replace(case.design, flows=flows))
 
@@ -55,7 +55,7 @@ def cheapest(case: Case) -> Iterator[Finding]:
 
 
 def _both(case: Case, flow: Flow, changed: Design, other: Flow) -> tuple[float, float, bool]:
-    """Seconds of a flow, and of another in its place; and whether both are exact, not of first order."""
+    """Seconds of a flow and of an alternative, and whether both are exact."""
     pairs, found, exact = ((case.design, flow), (changed, other)), [], []
     for design, one in pairs:
         terms = message_level.followed(case.sheet, case.facts, design, case.nodes, one.of)
@@ -68,7 +68,7 @@ def _both(case: Case, flow: Flow, changed: Design, other: Flow) -> tuple[float, 
 
 
 def _quicker(case: Case, flow: Flow) -> bool:
-    """Whether another pattern is quicker than the flow's: by its bytes, where the network is uniform."""
+    """Whether another pattern is faster than the flow's: compared by bytes where the network is uniform."""
     if case.facts.uniform:
         return True
     for other in _alternatives(case, flow):

@@ -1,4 +1,4 @@
-"""What a rule of the reviewer looks at, and what it answers."""
+"""The input and the output of a reviewer's rule."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from emulator.design.sheets.sheet import Sheet
 
 @dataclass(frozen=True)
 class Finding:
-    """One answer of the reviewer.
+    """A finding of the reviewer: slot, rule, figure and remedy.
 
     Attributes
     ----------
@@ -31,7 +31,7 @@ class Finding:
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """What the rules look at."""
+    """The facts, design and prices that rules examine."""
 
     sheet: Sheet
     facts: Facts
@@ -45,7 +45,7 @@ class Case:
         return self.priced.at(self.nodes)
 
     def how(self, exact: bool) -> str:
-        """How the figures of a comparison were found, where the network leaves two ways."""
+        """How the figures of a comparison were computed (by formula or message by message), for the sentence."""
         if self.facts.uniform:
             return ""
         return " (message by message)" if exact else " (by formulas of first order)"

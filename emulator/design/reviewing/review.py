@@ -1,4 +1,4 @@
-"""The reviewer: 17 rules, each of which says slot, rule, figure and remedy. Errors fail a check, questions do not."""
+"""The reviewer: 17 rules, each giving slot, rule, figure and remedy. Errors fail a check, questions do not."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from emulator.units import format_time
 WAIT = 1.3
 IMBALANCE = 1.5
 NEEDED = {"mean": None, "median": (2, 1), "trimmed-mean": (2, 1), "krum": (2, 3)}
-"""Updates that a rule needs for f liars: a f + b (`primitives.federated.rules`); a mean bears none."""
+"""Updates that a rule needs for f liars: a f + b (`primitives.federated.rules`); a mean tolerates none."""
 
 
 def check(sheet: Sheet, terms: dict[str, Any] | None = None) -> list[Finding]:
-    """Review a complete sheet; findings in the order of the rules, none for a sheet that passes."""
+    """Review a complete sheet; findings in the order of the rules, empty if the sheet passes."""
     facts, design = facts_and_design(sheet, terms)
     priced = pricing.price(facts, design)
     nodes = min(pricing.chosen_nodes(sheet, priced), facts.job.most)
@@ -68,13 +68,13 @@ def stragglers(case: Case) -> Iterator[Finding]:
 
 
 def _remediable(case: Case) -> bool:
-    """Whether the facts leave something to do about slow nodes but fewer of them."""
+    """Whether the facts allow a remedy for slow nodes other than fewer nodes."""
     design = case.design
     return any(kind.hurries for kind in design.kinds) or 2 * design.steps_between() - 1 <= case.facts.job.staleness
 
 
 def _against_waiting(design: Design) -> str:
-    """What shortens the wait for slow nodes with the patterns of a design."""
+    """Remedies that shorten the wait for slow nodes with the patterns of a design."""
     names = [f'"{name}"' for name in HURRIES if any(name in kind.hurries for kind in design.kinds)]
     hurried = f"stragglers = {' or '.join(names)}, " if names else ""
     return f"{hurried}fewer nodes, more rounds between exchanges, or bounded staleness"
@@ -122,7 +122,7 @@ def interval(case: Case) -> Iterator[Finding]:
 
 def replicas(case: Case) -> Iterator[Finding]:
     given = case.sheet.fault_tolerance
-    if given is None or not POLICIES[given.policy].replicas:
+    if given is None or POLICIES[given.policy].replicas == 1:
         return
     if given.replicas < given.survive:
         yield Finding(10, "fault_tolerance", f"{given.replicas} replicas do not survive {given.survive} failures",
@@ -140,12 +140,12 @@ def liars(case: Case) -> Iterator[Finding]:
         needs = NEEDED[flow.rule]
         most = math.floor((case.nodes - 1) / 2)
         if needs is None:
-            yield Finding(11, "communication", f"{flow.of}: {count} liars, and a mean bears none",
+            yield Finding(11, "communication", f"{flow.of}: {count} liars, and a mean tolerates none",
                           "rule = \"median\", \"trimmed-mean\" or \"krum\", with federated")  # fmt: skip
         elif case.nodes < needs[0] * count + needs[1]:
-            yield Finding(11, "communication", f"{flow.of}: {flow.rule} bears {count} liars among "
+            yield Finding(11, "communication", f"{flow.of}: {flow.rule} tolerates {count} liars among "
                           f"{needs[0] * count + needs[1]} nodes or more, got {case.nodes}",
-                          f"more nodes; {case.nodes} nodes bear at most {most} liars under the median")  # fmt: skip
+                          f"more nodes; {case.nodes} nodes tolerate at most {most} liars under the median")  # fmt: skip
         elif not balance.honest(case.facts, (flow,), np.array([case.nodes]))[0]:
             yield Finding(11, "communication", f"{flow.of}: {graphs.degrees(flow.graph, np.array([case.nodes]))[0]} "
                           f"neighbours in a {flow.graph} of {case.nodes} nodes cannot outvote {count} liars",

@@ -1,4 +1,4 @@
-"""Designs and sizes in words, for tables, reasons and drawings."""
+"""Text for designs and sizes, in tables, reasons and drawings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from emulator.units import format_time
 
 
 def size(count: float) -> str:
-    """Bytes with a decimal prefix, three digits."""
+    """Format bytes with a decimal prefix and three digits."""
     for factor, unit in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
         if count >= factor:
             return f"{count / factor:.3g} {unit}"
@@ -20,23 +20,23 @@ def size(count: float) -> str:
 
 
 def counted(count: int, noun: str) -> str:
-    """A count with its noun: 1 replica, 2 replicas."""
+    """Format a count with its noun: 1 replica, 2 replicas."""
     return f"{count} {noun}" + ("s" if count != 1 else "")
 
 
 def machines(design: Design, nodes: int) -> str:
-    """The machines of a design by kind: 27 nodes + 64 servers."""
+    """List the machines of a design by kind: 27 nodes + 64 servers."""
     beside = ((design.servers, "server"), (design.spares, "spare"))
     return " + ".join([counted(nodes, "node"), *(counted(count, noun) for count, noun in beside if count)])
 
 
 def age(steps: float) -> str:
-    """How old updates may get: up to 1 step old, up to 3 steps old, of any age."""
+    """Describe how old updates may get: up to 1 step old, up to 3 steps old, of any age."""
     return "of any age" if math.isinf(steps) else f"up to {steps:g} step" + ("s" if steps != 1 else "") + " old"
 
 
 def terms_words(alpha: float, beta: float, gamma: float, draws: Any) -> str:
-    """alpha, beta and gamma, with 95 % intervals where there are draws of them."""
+    """Format alpha, beta and gamma, with 95 % intervals if they have draws."""
     words = []
     ends = np.quantile(draws, [0.025, 0.975], axis=0).T.tolist() if len(draws) else [(0.0, 0.0)] * 3
     for name, value, (low, high) in zip(("alpha", "beta", "gamma"), (alpha, beta, gamma), ends, strict=True):
@@ -51,12 +51,12 @@ def _per_byte(seconds: float) -> str:
 
 
 def failures_cost(facts: Facts, waste: float, digits: int = 2) -> str:
-    """The share of the time that failures cost, or that it is unknown because the job gives no MTBF."""
+    """Describe the share of time that failures cost, or that it is unknown because the job gives no MTBF."""
     return "failures not priced" if facts.job.mtbf is None else f"failures cost {waste:.{digits}%} of the time"
 
 
 def flow_words(flow: Flow) -> str:
-    """A flow in a few words: pattern, options that differ from the usual ones."""
+    """Describe a flow: pattern, and options that differ from the defaults."""
     options = [flow.algorithm] if flow.algorithm != "auto" else []
     options += [counted(flow.servers, "server")] if flow.servers else []
     options += [flow.graph] if flow.kind.graph else []
@@ -68,19 +68,19 @@ def flow_words(flow: Flow) -> str:
 
 
 def consistency_words(design: Design) -> str:
-    """The third slot in words."""
+    """Describe the consistency slot."""
     bound = f", at most {counted(design.bound, 'step')} old" if design.bound else ""
     return f"{design.model}{bound}" + (f", exchange every {design.rounds} steps" if design.rounds > 1 else "")
 
 
 def short(design: Design) -> str:
-    """A design in one line."""
+    """Describe a design in one line."""
     flows = " + ".join(f"{flow.of} by {flow_words(flow)}" for flow in design.flows)
     return f"{flows}; {consistency_words(design)}; {design.policy}"
 
 
 def slots(facts: Facts, design: Design, nodes: int) -> dict[str, str]:
-    """The six slots in a line each."""
+    """Describe the six slots in a line each."""
     held = [f"{state.name} in {design.holder(state)}" for state in facts.states]
     parts = f"{design.parts} parts, " if design.parts else ""
     by = "as they are given" if design.by == "given" else f"by {design.by}"

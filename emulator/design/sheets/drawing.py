@@ -1,4 +1,4 @@
-"""The whiteboard of a design as an SVG: boxes that hold partitions, arrows with pattern and bytes, six slots beneath.
+"""The whiteboard of a design as SVG: boxes that hold partitions, arrows with pattern and bytes, six slots below.
 
 Five kinds of boxes: coordinator, nodes, servers, replicas, spares. Light and dark follow the viewer's setting; the
 picture is 800 units wide and its smallest text 13 units high.
@@ -61,12 +61,12 @@ def _text(x: float, y: float, text: str, kind: str = "", anchor: str = "start") 
 
 
 def _cut(text: str, most: int) -> str:
-    """The beginning of a text that has more than `most` characters."""
+    """Truncate a text to at most `most` characters."""
     return text if len(text) <= most else text[: most - 1].rstrip() + "\u2026"
 
 
 def _named(name: str, rest: str, most: int) -> str:
-    """NAME: REST in at most so many characters; it is the name that is cut."""
+    """Write NAME: REST in at most `most` characters; if too long, the name is truncated."""
     return f"{_cut(name, max(4, most - len(rest) - 2))}: {rest}"
 
 
@@ -82,7 +82,7 @@ def _arrow(x1: float, y1: float, x2: float, y2: float) -> str:
 
 
 def _corner(priced: Priced, row: dict[str, float]) -> list[str]:
-    """The figures to defend, top right."""
+    """Write the main figures at the top right."""
     best = priced.best()
     recovery = format_time(recovery_cost(priced.facts, priced.design))
     lines = (f"p = {row['p']:g}: S = {row['speedup']:.2f}, R = {float(format(row['ratio'], '.2g')):g}",
@@ -92,7 +92,7 @@ def _corner(priced: Priced, row: dict[str, float]) -> list[str]:
 
 
 def _picture(priced: Priced, nodes: int) -> list[str]:
-    """Coordinator or servers above, three nodes below, arrows between."""
+    """Draw coordinator or servers above, three nodes below, arrows between."""
     design, facts = priced.design, priced.facts
     held = [_named(s.name, _held(s.bytes, design.holder(s), nodes, design.servers), _IN_BOX) for s in facts.states]
     tasks = [_cut(f"{task.count} {task.name}" + ("s" if task.count > 1 else ""), _IN_BOX) for task in facts.tasks]
@@ -140,7 +140,7 @@ def _picture(priced: Priced, nodes: int) -> list[str]:
 
 
 def _between(xs: Sequence[int], nodes: int) -> list[str]:
-    """Arrows between neighbouring nodes; the last one leads past those that are not drawn."""
+    """Draw arrows between neighbouring nodes; the last one leads to nodes that are not drawn."""
     found = []
     for number, (a, b) in enumerate(itertools.pairwise(xs)):
         gap = [(a + 160, 324, b, 324)] if nodes <= 3 or not number else [(a + 160, 324, 506, 324), (524, 324, b, 324)]
@@ -149,7 +149,7 @@ def _between(xs: Sequence[int], nodes: int) -> list[str]:
 
 
 def _labels(priced: Priced, nodes: int) -> list[str]:
-    """Pattern and bytes per node and step of each flow that has messages of its own, at most three lines."""
+    """Pattern and bytes per node and step of each flow that has messages of its own, in at most three lines."""
     facts, design = priced.facts, priced.design
     said: list[str] = []
     for flow in design.flows:
@@ -170,7 +170,7 @@ def _held(total: float, holder: str, nodes: int, servers: int) -> str:
 
 
 def _wrapped(texts: dict[str, str], most: int = 84) -> list[tuple[str, str]]:
-    """Slots as lines of at most `most` characters; the name stands beside the first."""
+    """Wrap slots into lines of at most `most` characters; the name stands at the first."""
     lines = []
     for slot, text in texts.items():
         heads = itertools.chain([slot.replace("_", " ")], itertools.repeat(""))

@@ -20,7 +20,7 @@ _LONGEST = parse_time("1000 years")  # products of longer times would leave the 
 def _legal(
     what: str, holds: Callable[[Any], bool], convert: Callable[[Any], Any] = lambda value: value
 ) -> BeforeValidator:
-    """Refuse a value for which `holds` is false, in words that say `what` is legal; convert any other."""
+    """Make a validator that refuses a value for which `holds` is false, saying `what` is legal, and converts others."""
 
     def checked(value: Any) -> Any:
         if isinstance(value, bool) or not holds(value):
@@ -31,7 +31,7 @@ def _legal(
 
 
 def _positive(what: str, kind: BeforeValidator, example: str) -> BeforeValidator:
-    """Refuse the 0 of another kind of values."""
+    """Make a validator that also refuses 0."""
 
     def checked(value: Any) -> Any:
         found = kind.func(value)  # type: ignore[call-arg]
@@ -56,7 +56,7 @@ def _one_of(*legal: str) -> BeforeValidator:
 
 
 def _from_run(path: str) -> float:
-    """The compute time of a step that a run declared or measured."""
+    """The compute time of a step in a run's result, declared or measured."""
     from emulator import results
 
     result = results.load(path)
@@ -121,7 +121,7 @@ Module = Annotated[str, _MODULE]
 
 
 class Slot(Section):
-    """A table that is a decision: says why, and what was rejected."""
+    """Base class of a table that is a decision: it also says why, and what was rejected."""
 
     why: str = ""
     rejected: str = ""

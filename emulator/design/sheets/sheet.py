@@ -1,4 +1,4 @@
-"""The sheet as data: its tables together, and how a file becomes one.
+"""The sheet as data: all of its tables, and how they are read from a file.
 
 An error is one line with file, field, value and what is legal. A design that is legal but bad is no error: `review`
 finds what is wrong with it.
@@ -40,7 +40,7 @@ _KEYS = {"state": "name", "task": "name", "communication": "of"}
 
 
 class Sheet(Section):
-    """A whole sheet; the six slots may be missing where only `plan` reads it."""
+    """A whole sheet; the six slots may be missing if only `plan` reads it."""
 
     holds: ClassVar[str] = "table"
 
@@ -82,7 +82,7 @@ class Sheet(Section):
 
     @property
     def origin(self) -> str:
-        """The file that it was read from, for messages."""
+        """The file from which it was read, for messages."""
         return self._origin
 
     @property
@@ -91,7 +91,7 @@ class Sheet(Section):
         return all(getattr(self, slot) for slot in SLOTS)
 
     def must_be_complete(self) -> None:
-        """Refuse a sheet with an empty slot, or with more nodes than can be had."""
+        """Refuse a sheet with an empty slot, or with more nodes than are available."""
         if empty := [slot for slot in SLOTS if not getattr(self, slot)]:
             missing = ", ".join(empty)
             raise UsageError(f"{self.origin}: all six slots must be filled, {missing} is missing: let plan fill it in")
@@ -124,7 +124,7 @@ def parse(text: str, origin: str = "sheet", changes: tuple[str, ...] = ()) -> Sh
 
 
 def _beside(values: dict[str, Any], origin: str) -> None:
-    """Look for the network's file in the sheet's folder first."""
+    """Resolve the network's file relative to the sheet's folder."""
     network = values.get("network")
     if isinstance(network, dict) and isinstance(file := network.get("file"), str):
         beside = Path(origin).parent / file
@@ -134,7 +134,7 @@ def _beside(values: dict[str, Any], origin: str) -> None:
 
 
 def _first(errors: list[Any]) -> str:
-    """The first of pydantic's errors; what is missing comes with what is legal there."""
+    """Describe the first of pydantic's errors; for a missing field with its legal values."""
     message, where = first_error(errors), errors[0]["loc"]
     if errors[0]["type"] != "missing":
         return message
@@ -156,7 +156,7 @@ def _first(errors: list[Any]) -> str:
 
 
 def _named(message: str, values: dict[str, Any]) -> str:
-    """The message with the name of a state, task or communication where it has a number."""
+    """Replace the number of a state, task or communication in a message by its name."""
 
     def name(found: re.Match[str]) -> str:
         table, number = found[1], int(found[2])
@@ -172,7 +172,7 @@ def load(path: str | Path, changes: tuple[str, ...] = ()) -> Sheet:
 
 
 def _change(values: dict[str, Any], change: str) -> None:
-    """Set one field: TABLE.FIELD=VALUE, or TABLE.NAME.FIELD=VALUE in a table that there are several of."""
+    """Set one field: TABLE.FIELD=VALUE, or TABLE.NAME.FIELD=VALUE in a repeated table."""
     where, equals, text = change.partition("=")
     table, *path = where.strip().split(".")
     if not equals or not path or len(path) > 2:

@@ -1,4 +1,4 @@
-"""The tables of a sheet: the job's facts, what is kept and done, the network, and the six slots."""
+"""The tables of a sheet: the job, states and tasks, the network, and the six slots."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ NEAR = 0.01  # rounded sizes of a table may differ by this share
 
 
 class Job(Section):
-    """Facts: what is to be computed, on which nodes, and what it tolerates."""
+    """The job's facts: what is computed, on which nodes, and what it tolerates."""
 
     name: Name
     sentence: str = ""
@@ -56,7 +56,7 @@ class Job(Section):
 
 
 class State(Section):
-    """A part of what is kept: dense layers, an embedding table, an index, positions."""
+    """A part of the state: dense layers, an embedding table, an index, positions."""
 
     name: Name
     bytes: Bytes
@@ -93,12 +93,12 @@ class State(Section):
 
     @property
     def sparse(self) -> int:
-        """Bytes of the rows that a node touches in a step, with their keys; `dense` without rows."""
+        """Bytes of the rows that a node touches in a step, with their keys; `dense` for a state without rows."""
         return self.touched * (self.row_bytes + KEY_BYTES) if self.touched else self.dense
 
 
 class Task(Section):
-    """Work by task: requests that are answered, or tasks of a step."""
+    """Work in tasks: requests to answer, or tasks of a step."""
 
     name: str = "task"
     count: Count = 1
@@ -109,13 +109,13 @@ class Task(Section):
 
 
 def by_name(states: tuple[State, ...], tasks: tuple[Task, ...]) -> dict[str, State | Task]:
-    """States and tasks in one mapping."""
+    """Map names to states and tasks."""
     found: dict[str, State | Task] = {one.name: one for one in states}
     return found | {one.name: one for one in tasks}
 
 
 class Network(Section):
-    """Between the nodes: a preset, a file, own terms, or the terms of a run."""
+    """The network between the nodes: a preset, a file, given terms, or the terms of a run."""
 
     preset: str | None = None
     file: str | None = None
@@ -134,7 +134,7 @@ class Network(Section):
 
 
 class Partition(Slot):
-    """Slot 1."""
+    """Partition (slot 1): how data, model or work is split over the nodes."""
 
     split: Literal["data", "model", "work"]
     unit: str = ""
@@ -145,7 +145,7 @@ class Partition(Slot):
 
 
 class Communication(Slot):
-    """Slot 2, once for every state part or task."""
+    """Communication (slot 2): the pattern that exchanges one state part or task."""
 
     pattern: PatternName
     of: str
@@ -160,7 +160,7 @@ class Communication(Slot):
 
     @property
     def kind(self) -> Pattern:
-        """The pattern with its properties."""
+        """The pattern as an object with its properties."""
         return PATTERNS[self.pattern]
 
     @model_validator(mode="after")
@@ -176,7 +176,7 @@ class Communication(Slot):
 
 
 class Consistency(Slot):
-    """Slot 3."""
+    """Consistency (slot 3): how old the state may be that a node reads."""
 
     model: Literal["synchronous", "asynchronous", "bounded"]
     bound: Whole = 0
@@ -185,7 +185,7 @@ class Consistency(Slot):
 
 
 class Coordination(Slot):
-    """Slot 4."""
+    """Coordination (slot 4): who controls the job, where its data are, and what follows if the controller is lost."""
 
     control: Literal["central", "decentralized"]
     data: Literal["central", "decentralized"]
@@ -193,7 +193,7 @@ class Coordination(Slot):
 
 
 class FaultTolerance(Slot):
-    """Slot 5."""
+    """Fault tolerance (slot 5): the recovery policy, its replicas, spares and checkpoints."""
 
     policy: PolicyName
     interval: PositiveSeconds | None = None
@@ -207,7 +207,7 @@ class FaultTolerance(Slot):
 
 
 class LoadBalancing(Slot):
-    """Slot 6."""
+    """Load balancing (slot 6): how work is assigned, and what is done about stragglers."""
 
     sharding: Literal["even", "hash", "range", "dynamic"]
     stragglers: Literal["none", "backup", "quorum", "stealing", "drop"] = "none"

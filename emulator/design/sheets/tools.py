@@ -1,4 +1,4 @@
-"""What a filled slot maps to in production tools, with the names of their options; and a script that times the step."""
+"""The production tools and option names for a filled slot; and a script that times the step."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _SPLITS = {
 
 
 def tools(facts: Facts, design: Design) -> Iterator[tuple[str, str, str]]:
-    """Slot, tool and option names, for every decision."""
+    """List slot, tool and option names for every decision."""
     yield "partition", *_SPLITS[design.split]
     for flow in design.flows:
         part = facts.parts[flow.of]
@@ -57,7 +57,7 @@ def tools(facts: Facts, design: Design) -> Iterator[tuple[str, str, str]]:
 
 
 def torchrun(facts: Facts, design: Design) -> str:
-    """A script that times the all-reduce of a step with torch.distributed; `demos.speedup --fit` reads its output."""
+    """Write a script that times a step's all-reduce with torch.distributed; `demos.speedup --fit` reads its output."""
     sizes = [int(communication.volume(design, flow, facts.parts[flow.of])) for flow in design.flows]
     largest = max([n for n in sizes if n] or [1 << 20])
     return f'''"""Run with torchrun --nproc-per-node=N for two N, and keep what is printed for demos.speedup --fit."""

@@ -1,4 +1,4 @@
-"""A plan's winner as a sheet: the facts as they were written, and six slots with the search's reasons."""
+"""Write a plan's winner as a sheet: the given facts, and six slots with the search's reasons."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from emulator.design.model import Design, Flow
 from emulator.design.planning.legal_designs import policies
-from emulator.design.planning.planner import EQUAL, Plan, Ranked
+from emulator.design.planning.planner import EQUAL, Ranked, Ranking
 from emulator.design.prices import balance, communication, failures, pricing
 from emulator.design.sheets.descriptions import age, failures_cost, short, size
 from emulator.design.sheets.sheet import SLOTS
@@ -19,7 +19,7 @@ from emulator.units import format_time
 
 
 def facts_text(text: str) -> str:
-    """A sheet's text without its six slots; comments of the facts stay."""
+    """The text of a sheet without its six slots; comments of the facts stay."""
     kept, keeping = [], True
     for line in text.splitlines():
         header = re.match(r"\s*\[\[?\s*([\w-]+)", line)
@@ -30,8 +30,8 @@ def facts_text(text: str) -> str:
     return "\n".join(kept).rstrip() + "\n"
 
 
-def sheet_text(found: Plan, text: str) -> str:
-    """The sheet of a plan's winner.
+def sheet_text(found: Ranking, text: str) -> str:
+    """The text of a sheet with a plan's winner.
 
     Parameters
     ----------
@@ -72,8 +72,8 @@ def _toml(value: Any) -> str:
     return "[" + ", ".join(map(_toml, value)) + "]" if isinstance(value, list) else str(value)
 
 
-def reasons(found: Plan) -> dict[str, tuple[str, str]]:
-    """Why and rejected of every slot but communication, each with the figure that decided."""
+def reasons(found: Ranking) -> dict[str, tuple[str, str]]:
+    """`why` and `rejected` of every slot except communication, each with the figure that decided."""
     winner, facts = found.winner, found.facts
     design, row = winner.design, winner.priced.at(winner.nodes)
     needed = max(row["memory"], winner.priced.server_memory)
@@ -99,8 +99,8 @@ def reasons(found: Plan) -> dict[str, tuple[str, str]]:
     }  # fmt: skip
 
 
-def flow_reasons(found: Plan, flow: Flow) -> tuple[str, str]:
-    """Why a part is exchanged like this, and the best design that exchanges it otherwise."""
+def flow_reasons(found: Ranking, flow: Flow) -> tuple[str, str]:
+    """Why a part is exchanged this way, and the best design that exchanges it otherwise."""
     winner, facts = found.winner, found.facts
     others = [one for one in found.ranked if not any(_alike(flow, each) for each in one.design.flows)]
     cuts = [reason for reason, _ in found.cut.most_common() if reason.startswith(f"{flow.of}: ")]
@@ -121,7 +121,7 @@ def _alike(one: Flow, other: Flow) -> bool:
 
 
 def _age(winner: Ranked) -> str:
-    """How old updates get, beside what the job tolerates."""
+    """A sentence on how old updates get, and what the job tolerates."""
     used = float(balance.staleness(winner.design, np.array([winner.nodes]))[0])
     allowed = winner.priced.facts.job.staleness
     tolerated = "the job tolerates any age" if np.isinf(allowed) else f"the job tolerates {allowed:g}"
@@ -132,14 +132,14 @@ def _age(winner: Ranked) -> str:
     return f"updates are {age(used)}, {tolerated}"
 
 
-def _other(found: Plan, designs: Sequence[Design]) -> str:
-    """The best of other choices for one slot: what it costs, or the rule that forbids it."""
+def _other(found: Ranking, designs: Sequence[Design]) -> str:
+    """The best of the other choices for one slot: its cost, or the rule that forbids it."""
     told = [_verdict(found, one) for one in designs if one != found.winner.design]
     return min(told)[1] if told else "the facts leave no other choice"
 
 
-def _verdict(found: Plan, one: Design) -> tuple[float, str]:
-    """How many times the winner's job another design takes, and that in words; infinite where it is not allowed."""
+def _verdict(found: Ranking, one: Design) -> tuple[float, str]:
+    """The time of another design over the winner's, and a sentence on it; infinite if it is not allowed."""
     winner, job = found.winner, found.facts.job
     p, name = np.array([winner.nodes]), _differs(winner.design, one)
     old = float(balance.staleness(one, p)[0])
@@ -163,8 +163,8 @@ def _differs(one: Design, other: Design) -> str:
     return ", ".join(changed) or "other options"
 
 
-def _consistencies(found: Plan) -> list[Design]:
-    """Other consistencies of the same flows: synchronous, and the next staler one where staleness has a meaning."""
+def _consistencies(found: Ranking) -> list[Design]:
+    """Other consistencies of the same flows: synchronous, and the next one with older updates where age matters."""
     design = found.winner.design
     if design.asks:
         return []  # an answer waits for its parts, whatever the model
@@ -174,7 +174,7 @@ def _consistencies(found: Plan) -> list[Design]:
     return [replace(design, model="synchronous", bound=0, rounds=1), rare if tied else bounded]
 
 
-def _balances(found: Plan) -> list[Design]:
+def _balances(found: Ranking) -> list[Design]:
     design = found.winner.design
     flows = tuple(replace(flow, quorum=1.0) for flow in design.flows)
     names = ["none", *(["backup"] if any("backup" in kind.hurries for kind in design.kinds) else [])]

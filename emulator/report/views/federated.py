@@ -1,4 +1,4 @@
-"""Federated averaging: rounds, what liars do to each rule, and all-reduces that come seldom."""
+"""Federated averaging: rounds, the effect of liars on each rule, and infrequent all-reduces."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from emulator.report.views import common
 
 
 def finding(result: common.Result) -> str | None:
-    """The accuracy after the last round, and which rules stand up to liars."""
+    """The accuracy after the last round, and which rules tolerate the liars."""
     rounds = result.get("rounds") or []
     if not rounds:
         return None
@@ -39,8 +39,8 @@ def view(result: common.Result) -> Iterator[Item]:
     if liars and not liars[0]["liars"]:
         kept = [row["accuracy"][0] for row in liars]
         yield (
-            f"no client lied, as Krum bears no liar among {ranks - 1} (give --liars, or more ranks): the rules reach "
-            f"{formats.percent(min(kept))} to {formats.percent(max(kept))}"
+            f"no client lied, as Krum tolerates no liar among {ranks - 1} (give --liars, or more ranks): the rules "
+            f"reach {formats.percent(min(kept))} to {formats.percent(max(kept))}"
         )
     elif liars:
         lying = f"{liars[0]['liars']} of {ranks - 1} lie"

@@ -1,4 +1,4 @@
-"""ULFM's calls on a control plane of simulated ranks: revoke, acknowledge, agree, shrink.
+"""ULFM's calls on the control plane of simulated ranks: revoke, acknowledge, agree, shrink.
 
 An agreement is complete when all members that are not known to be dead have entered it, and takes what `FailureCosts`
 says. It has the bitwise AND of all values; where a rank had not acknowledged a death by then, it raises on all.
@@ -14,44 +14,39 @@ from typing import Any
 from mpi4py import MPI
 
 from emulator.core.instruments import Wait
-from emulator.core.operations import Operation
 from emulator.sim.groups import SimulatedGroup
+from emulator.sim.joint import JointCall, JointRequest
 from emulator.sim.ulfm.failures import Failures
 
 
-class SurvivorCall(Operation):
-    """A collective call of those members of a communicator that live.
+class SurvivorCall(JointCall):
+    """A collective call of the living members of a communicator.
 
     Attributes
     ----------
     values : by rank of the engine, of those that have entered
-    error : the MPI error that it ends with on all ranks, 0 for none
     """
+
+    purpose = "in an agreement of the survivors"
 
     def __init__(self, failures: Failures, members: Any, conclude: Callable[[SurvivorCall], float]) -> None:
         self.failures, self.members, self._conclude = failures, members, conclude
         self.values: dict[int, Any] = {}
-        self.result: Any = None
-        self.error = 0
-        self.complete = self._settled = False
+        self._settled = False
         failures.on_known.append(self.look)
-
-    def poll(self) -> bool:
-        return self.complete
 
     @property
     def missing(self) -> list[int]:
-        """Ranks of the engine that must still enter."""
         known = self.failures.known
         return [rank for rank in self.members.ranks if rank not in self.values and rank not in known]
 
     def enter(self, rank: int, value: Any) -> None:
-        """Take part."""
+        """Register a rank's value."""
         self.values[rank] = value
         self.look()
 
     def look(self) -> None:
-        """Come to the end if all have entered that live."""
+        """Complete the call once every living member has entered."""
         if not self._settled and self.values and not self.missing:
             self._settled = True
             self.failures.on_known.remove(self.look)
@@ -59,36 +54,24 @@ class SurvivorCall(Operation):
 
     def _finish(self) -> None:
         self.complete = True
-        for rank in self.values:
-            engine = self.failures.engines[rank]
-            engine.loop.wake(engine, engine.loop.now)
+        self.failures.wake(self.values)
 
 
-class AgreementRequest:
-    """The request of `Iagree`: its buffer gets the agreed value even where it raises."""
+class AgreementRequest(JointRequest):
+    """The request of `Iagree`; its buffer gets the agreed value even if it raises."""
 
     def __init__(self, control: FaultTolerance, call: SurvivorCall, buffer: Any) -> None:
-        self._engine, self._call, self._buffer = control.engine, call, buffer
-
-    def Test(self, status: Any = None) -> bool:
-        if not self._call.complete:
-            self._engine.idle(self._call)
-        return self._end() if self._call.complete else False
-
-    def Wait(self, status: Any = None) -> bool:
-        self._engine.wait(self._call)
-        return self._end()
+        super().__init__(control.engine, call)
+        self._buffer = buffer
 
     def _end(self) -> bool:
         self._engine.wait_until(self._engine.loop.now, Wait.POLL)
         self._buffer[0] = self._call.result
-        if self._call.error:
-            raise MPI.Exception(self._call.error)
-        return True
+        return super()._end()
 
 
 class FaultTolerance:
-    """The part of a control plane that goes on when ranks die."""
+    """The methods of a control plane that work when ranks die."""
 
     shared: Any
     rank: int
@@ -103,7 +86,7 @@ class FaultTolerance:
         return self.engine.failures
 
     def _known(self) -> list[int]:
-        """The members that are known to be dead, in the order in which that became known."""
+        """Members known to be dead, in the order in which this became known."""
         members = self.shared.members.among(self.engine.dead)
         return [rank for rank in self._failures.known if rank in members]
 
@@ -120,9 +103,8 @@ class FaultTolerance:
     def _revoked_everywhere(self) -> None:
         self.shared.revoked.update(self.shared.ranks)
         for rank in self.shared.ranks:
-            engine = self._failures.engines[rank]
-            engine.quick = False
-            engine.loop.wake(engine, engine.loop.now)
+            self._failures.engines[rank].quick = False
+        self._failures.wake(self.shared.ranks)
 
     def Is_revoked(self) -> bool:
         return self.engine.rank in self.shared.revoked
@@ -136,7 +118,7 @@ class FaultTolerance:
         return SimulatedGroup(tuple(self._known()), self.engine.rank)
 
     def _enter(self, value: Any, conclude: Callable[[SurvivorCall], float]) -> SurvivorCall:
-        """Take part in the next call of the survivors; the first one that does says how it is concluded."""
+        """Enter the survivors' next call; the first rank to do so defines how it is concluded."""
         key = ("survivors", self._survived)
         self._survived += 1
         call = self.shared.under_way.get(key)

@@ -1,4 +1,4 @@
-"""Letting new processes into a running job, and telling them who works where.
+"""Admitting new processes into a running job, and telling them who works where.
 
     one rank                starts them (`starting`)    tells the others that they are ready    accepts
     the other survivors     sleep until they are ready                                          accept
@@ -46,7 +46,7 @@ def spawned() -> bool:
 
 
 class Started(Protocol):
-    """New processes, from their start until they are let in; held by the rank that starts them.
+    """New processes, from their start until they are admitted; held by the rank that starts them.
 
     Attributes
     ----------
@@ -56,17 +56,17 @@ class Started(Protocol):
     launched: bool
 
     def ready(self) -> bool:
-        """Whether all of them wait to be let in; raises MPI.Exception if they will not come."""
+        """Whether all of them wait to be admitted; raises MPI.Exception if they will not come."""
 
     def call(self) -> str:
-        """Tell all of them to connect to a port; the port."""
+        """Tell all of them to connect to a port, and return it."""
 
     def close(self) -> None:
-        """Stop waiting for them: those that have not been told to connect end themselves."""
+        """Stop waiting for them: those that were not told to connect end themselves."""
 
 
 class Starter:
-    """Starts processes of this program into the running job: by mpirun, unless the platform brings another one.
+    """Starts processes of this program into the running job: by mpirun, unless the platform has another way.
 
     Attributes
     ----------
@@ -77,11 +77,11 @@ class Starter:
 
     @property
     def spawned(self) -> bool:
-        """Whether the calling process was started so."""
+        """Whether the calling process was started by it."""
         return spawned()
 
     def start(self, places: Sequence[int]) -> Started:
-        """Start a process for each of these empty places, to be let in later."""
+        """Start a process for each of these empty places, to be admitted later."""
         from faults.recover.replacements.starting import (
             Newcomers,  # every rank pays for an import, and one starts others
         )
@@ -90,7 +90,7 @@ class Starter:
         return Newcomers(command, len(places))
 
     def called(self) -> str:
-        """As a new process, tell the rank that started it that it is ready, and wait, asleep; the port to connect to.
+        """Tell the rank that started this process that it is ready, and wait asleep for the port to connect to.
 
         Empty if that rank has died, or needs it no more.
         """
@@ -107,13 +107,13 @@ _BY_MPIRUN = Starter()
 
 
 def starter_of(drill: DrillContext) -> Starter:
-    """What starts processes on the platform of a job."""
+    """The starter of processes on a job's platform."""
     return drill.platform.starter or _BY_MPIRUN
 
 
 @contextlib.contextmanager
 def joining(drill: DrillContext) -> Iterator[None]:
-    """End this process, if it was spawned and a rank dies before it has its place: the survivors start others."""
+    """End this spawned process if a rank dies before it has its place: the survivors start others."""
     try:
         yield
     except MPI.Exception:
@@ -123,7 +123,7 @@ def joining(drill: DrillContext) -> Iterator[None]:
 
 
 def all_processes(comm: MPI.Intracomm, drill: DrillContext) -> tuple[MPI.Intracomm, Timer | None]:
-    """All processes of the job: `comm`, or for a spawned one the survivors and the spawned.
+    """The communicator of all processes: `comm`, or on a spawned process of the survivors and the spawned.
 
     Returns
     -------
@@ -145,7 +145,7 @@ def all_processes(comm: MPI.Intracomm, drill: DrillContext) -> tuple[MPI.Intraco
 
 
 def let_in(survivors: MPI.Intracomm, starter: int, newcomers: Started | None, drill: DrillContext) -> MPI.Intracomm:
-    """Connect to new processes as soon as they are ready; survivors come first in the communicator of all.
+    """Connect to new processes as soon as they are ready; survivors have the lowest ranks in the communicator of all.
 
     Parameters
     ----------
@@ -168,7 +168,7 @@ def let_in(survivors: MPI.Intracomm, starter: int, newcomers: Started | None, dr
 
 
 def _port_when_ready(survivors: MPI.Intracomm, starter: int, newcomers: Started | None, drill: DrillContext) -> str:
-    """Wait until the new processes are ready; on the rank that started them the port, which the others do not need."""
+    """Wait until the new processes are ready; the rank that started them returns the port, the others ""."""
     rank, size = survivors.Get_rank(), survivors.Get_size()
     if rank != starter:
         drill.enters(IN_STEPS)  # until the new processes have come to their loop, as long as the program takes for that
@@ -189,7 +189,7 @@ def _port_when_ready(survivors: MPI.Intracomm, starter: int, newcomers: Started 
 
 
 def _greeted(comm: MPI.Intracomm, count: int, clock: Clock) -> MPI.Intracomm:
-    """The same communicator, after an empty message between each of its last `count` ranks and all other ranks.
+    """The same communicator, after an empty message between each of its last `count` ranks and all others.
 
     Open MPI looks a spawned process up when it first sends something to it, and if that process is dead by then, the
     lookup never returns. That first message may be the notice of its death, or of a revocation, to be passed on: seen
@@ -206,7 +206,7 @@ def _greeted(comm: MPI.Intracomm, count: int, clock: Clock) -> MPI.Intracomm:
 
 
 def _check_alive(survivors: MPI.Intracomm) -> None:
-    """Raise an error if one of them is known to be dead: to accept with a dead rank hangs, and nothing else tells."""
+    """Raise an MPI error if one of them is known to be dead, because Accept with a dead rank hangs."""
     MPI.COMM_SELF.Iprobe()  # news of deaths come in while MPI makes progress
     failed = survivors.Get_failed()
     size = failed.Get_size()
@@ -216,14 +216,14 @@ def _check_alive(survivors: MPI.Intracomm) -> None:
 
 
 def send_placement(comm: MPI.Intracomm, ranks: Iterable[int], message: dict[str, Any]) -> None:
-    """Tell spawned processes who works where."""
+    """Send spawned processes the placement: who works where."""
     text = np.frombuffer(json.dumps(message).encode(), np.uint8)
     for rank in ranks:
         comm.Send(text, rank, _TAG_PLACEMENT)
 
 
 def receive_placement(comm: MPI.Intracomm) -> dict[str, Any]:
-    """The other end of `send_placement`."""
+    """Receive what `send_placement` sends."""
     status = MPI.Status()
     comm.Probe(0, _TAG_PLACEMENT, status)
     text = np.empty(status.Get_count(MPI.BYTE), np.uint8)

@@ -1,4 +1,4 @@
-"""New processes for the empty places of a running job: started by one rank, let in by all."""
+"""New processes for the empty places of a running job: started by one rank, admitted by all."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LOOK_S = 1e-3
 
 
 class Filling:
-    """What one rank knows of them.
+    """What one rank knows of the new processes.
 
     Attributes
     ----------
@@ -33,7 +33,7 @@ class Filling:
         self._newcomers: Started | None = None  # started by this rank, and not let in yet
 
     def ready(self, empty: Sequence[int], room: Callable[[], bool], step: int, waits: bool) -> bool:
-        """Whether processes for these places wait to be let in; this rank starts them if there is room.
+        """Whether new processes for these places wait to be admitted; this rank starts them if there is room.
 
         Parameters
         ----------
@@ -64,7 +64,7 @@ class Filling:
     def let_in(
         self, survivors: MPI.Intracomm, starter: int, empty: list[int], started: bool
     ) -> tuple[MPI.Intracomm, list[int]]:
-        """The communicator of the survivors and new processes, and the places of these: the lowest ones; collective.
+        """Admit new processes into the lowest empty places; returns the communicator of all and the places; collective.
 
         Parameters
         ----------
@@ -86,7 +86,7 @@ class Filling:
         return comm, empty[: comm.Get_size() - survivors.Get_size()]
 
     def close(self) -> None:
-        """Give up the new processes that this rank has started, if they have not been let in."""
+        """Give up the new processes that this rank has started, unless they were admitted."""
         if self._newcomers is not None:
             self._newcomers.close()
             self._newcomers = None

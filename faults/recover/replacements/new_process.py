@@ -1,4 +1,4 @@
-"""Begin a new process of a running job: connect to the rank that started it, then become the program.
+"""Begin a new process of a running job: connect to the rank that started it, then run the program.
 
 The connection lasts until the process ends, so the rank learns of its death even before the loop, in an import say.
 
@@ -14,7 +14,7 @@ CONNECTION = "CLUSTER_EMULATOR_JOIN"
 
 
 def connected(address: str) -> int:
-    """The file descriptor of a connection to ``HOST:PORT:PASSWORD``, over which the password was sent."""
+    """Connect to ``HOST:PORT:PASSWORD``, send the password, and return the file descriptor."""
     import _socket  # the module socket takes ten times as long
 
     host, port, password = address.rsplit(":", 2)

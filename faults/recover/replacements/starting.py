@@ -1,4 +1,4 @@
-"""Processes that one rank starts beside its own work, for a running job to let in once they are ready.
+"""Processes that one rank starts while it works, for a running job to admit once they are ready.
 
     the rank        asks mpirun for them ─ works on ─────────── hears that all are ready ─ tells them the port
     new processes        start ─ import ─ MPI_Init ─ come to their loop: say so on a socket ─ wait, asleep ─ connect
@@ -50,7 +50,7 @@ class _Infos(ctypes.Structure):  # pmix_data_array_t
 
 
 class Newcomers:
-    """See `faults.recover.replacements.admission.Started`: new processes of this program that mpirun starts.
+    """New processes of this program, which mpirun starts; see `faults.recover.replacements.admission.Started`.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ class Newcomers:
         self.launched = True
 
     def ready(self) -> bool:
-        """Whether all of them wait to be let in.
+        """Whether all of them wait to be admitted.
 
         Raises
         ------
@@ -113,7 +113,7 @@ class Newcomers:
         return len(self._waiting) == self._count
 
     def call(self) -> str:
-        """Tell all of them to connect to a port of this rank's MPI; the port."""
+        """Open a port of this rank's MPI, tell all of them to connect to it, and return it."""
         port = MPI.Open_port()
         for connection in self._waiting:
             with contextlib.suppress(OSError):  # one has died: the connection will not come about
@@ -121,18 +121,18 @@ class Newcomers:
         return port
 
     def close(self) -> None:
-        """Stop waiting for them: those that have not been told to connect end themselves."""
+        """Stop waiting for them: those that were not told to connect end themselves."""
         for one in (self._listener, *self._came):
             one.close()
 
 
 def _is_setting(name: str) -> bool:
-    """Whether a variable holds a setting of Open MPI, which mpirun gives to the first processes only."""
+    """Whether a variable is a setting of Open MPI that mpirun gives to the first processes only."""
     return name.startswith("OMPI_MCA_") and name not in _OF_MPIRUN
 
 
 def _pmix_spawn(command: Sequence[str], environment: Sequence[str], count: int) -> int:
-    """Have mpirun start processes of this program in a world of their own; PMIx' status, 0 if it has."""
+    """Let mpirun start processes of this program in a world of their own; returns PMIx' status, 0 for success."""
     pmix = ctypes.CDLL(_pmix_library())
     pmix.PMIx_Info_list_start.restype = ctypes.c_void_p
     infos, array, world = ctypes.c_void_p(pmix.PMIx_Info_list_start()), _Infos(), ctypes.create_string_buffer(256)
@@ -151,7 +151,7 @@ def _strings(words: Sequence[str]) -> ctypes.Array[ctypes.c_char_p]:
 
 
 def _pmix_library() -> str:
-    """The PMIx that this process' MPI has loaded, where the system says so (Linux), else the system's.
+    """The PMIx library that this process' MPI has loaded, where /proc shows it (Linux), else the system's.
 
     Raises
     ------

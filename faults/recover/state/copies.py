@@ -1,4 +1,4 @@
-"""What a rank can go back to: its last two copies of the state; and its log of committed steps.
+"""The last two copies of a rank's state, to roll back to, and its log of committed steps.
 
 Ranks whose step is an exchange of all with all are never more than one step apart: a rank that has finished step k has
 heard from all others in it, so all have finished step k-1. Two copies on each rank then have one in common. With a
@@ -38,7 +38,7 @@ _TAG_STATE, _TAG_STEP = 30_002, 30_005
 
 
 class StateCopies:
-    """The newest copy of the state and the one before.
+    """The newest copy of the state and the one before it.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ class StateCopies:
         self._older_step, self.step = self.step if follows else -1, step
 
     def check(self, state: State) -> None:
-        """Refuse a state of other names, types, dtypes or shapes than those that the job began with.
+        """Refuse a state whose names, types, dtypes or shapes differ from those at the job's beginning.
 
         Raises
         ------
@@ -90,40 +90,40 @@ class StateCopies:
             raise UsageError(f"a state keeps its names, got {sorted(state)} after {sorted(self.newest)}: {_IN_TIME}")
 
     def begin(self, state: State) -> None:
-        """Take the state, before the first step, for the newest copy."""
+        """Copy the state before the first step."""
         self.keep(self.step, state)
         self.adopt(self.step)
 
     def adopt(self, step: int) -> None:
-        """Take what has been written into `newest` for the state after `step` steps, and the only copy."""
+        """Make the content of `newest` the only copy, of the state after `step` steps."""
         self.step, self._older_step = step, -1
 
     @property
     def steps(self) -> tuple[int, ...]:
-        """Numbers of finished steps of which there is a copy, newest first."""
+        """Numbers of finished steps that have a copy, newest first."""
         return (self.step,) if self._older_step < 0 else (self.step, self._older_step)
 
     @property
     def flags(self) -> int:
-        """A bit for each copy."""
+        """The copies as bits, one for each."""
         return sum(1 << self._number(step) % 3 for step in self.steps)
 
     def common(self, flags: int) -> int:
-        """The newest copy that all ranks have, given the bits that all have in common."""
+        """The newest copy that all ranks have, from the bits that all ranks share."""
         return next(step for step in self.steps if flags >> self._number(step) % 3 & 1)
 
     def of(self, step: int) -> State:
-        """The copy after `step` steps."""
+        """The copy of the state after `step` steps."""
         return (self.newest, self._older)[self.steps.index(step)]
 
     def roll_back(self, step: int) -> None:
-        """Make the copy after `step` steps the only one: later steps will be done again."""
+        """Make the copy after `step` steps the only one: later steps will be repeated."""
         if step != self.step:
             self.newest, self._older = self.of(step), self.newest
         self.adopt(step)
 
     def are_of(self, state: State) -> bool:
-        """Whether the state has the bits of the newest copy."""
+        """Whether the state equals the newest copy bit for bit."""
         return checksum(state) == checksum(self.newest)
 
     def put_back(self, state: State) -> None:
@@ -138,13 +138,13 @@ class StateCopies:
                 state[name] = array.copy()
 
     def send(self, comm: MPI.Intracomm, rank: int, step: int) -> None:
-        """Send the newest copy, which is the state after `step` steps."""
+        """Send the newest copy: the state after `step` steps."""
         comm.Send(np.array([step]), rank, _TAG_STEP)
         for name in sorted(self.newest):
             comm.Send(self.newest[name], rank, _TAG_STATE)
 
     def receive(self, comm: MPI.Intracomm, rank: int) -> int:
-        """Receive into the newest copy; the number of steps."""
+        """Receive a state into the newest copy, and return its number of steps."""
         step = np.zeros(1, np.int64)
         comm.Recv(step, rank, _TAG_STEP)
         for name in sorted(self.newest):
@@ -153,7 +153,7 @@ class StateCopies:
 
 
 def _check_like(name: str, value: object, array: np.ndarray) -> None:
-    """Refuse a value of the state that is no array like the one that the job began with.
+    """Refuse a value of the state that is not an array like the one at the job's beginning.
 
     Raises
     ------
@@ -167,7 +167,7 @@ def _check_like(name: str, value: object, array: np.ndarray) -> None:
 
 
 class CommitLog:
-    """Journals each step once, in order, when it is committed, with the instant at which this rank finished it.
+    """Journals each committed step once, in order, with the instant at which this rank finished it.
 
     Attributes
     ----------
@@ -194,10 +194,10 @@ class CommitLog:
             self.count += 1
 
     def roll_back(self) -> None:
-        """Forget the steps that are not committed: they will be done again."""
+        """Forget the steps that are not committed: they will be repeated."""
         self._finished.clear()
 
     def adopt(self, count: int) -> None:
-        """Go on behind so many steps, which other ranks have committed."""
+        """Go on after `count` steps that other ranks have committed."""
         self.count = count
         self._finished.clear()

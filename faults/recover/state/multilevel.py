@@ -1,4 +1,4 @@
-"""State that a rank alone has, kept on two levels: in its right neighbour's memory after every step, and on disk.
+"""Private state of ranks, saved on two levels: in the right neighbour's memory at every agreement, and on disk.
 
     step done ─ copy to the buddy ─ agreement ─► committed: every buddy has it         (memory, every step)
                                               └─ every k steps: parts to the store     (disk)
@@ -57,24 +57,24 @@ class Levels:
         self._buddy: Buddy | None = None
 
     def keep(self, comm: MPI.Intracomm, step: int) -> None:
-        """Have the buddy keep the state as it will be when `step` steps are committed; called by all at work."""
+        """Copy the private state as of `step` steps to the buddy; called by all working ranks."""
         if self._buddy is None:
             self._buddy = Buddy(comm, self.own)
         self._buddy.adopt(comm)
         self._buddy.save(step, self.own)
 
     def commit(self) -> None:
-        """What the buddies have is what to go back to."""
+        """Make the arrays just copied to the buddies the state that a rollback restores."""
         for name, array in self.own.items():
             np.copyto(self._committed[name], array)
 
     def roll_back(self) -> None:
-        """To the last commit."""
+        """Restore the arrays as of the last commit."""
         for name, array in self.own.items():
             np.copyto(array, self._committed[name])
 
     def to_disk(self, step: int, shared: State, rank: int, size: int) -> bool:
-        """Write this rank's part if one is due."""
+        """Write this rank's part of a checkpoint, if one is due; returns whether it was."""
         if self.store is None or step % self.every:
             return False
         slices = {name: even_slice(array, rank, size) for name, array in shared.items()}
@@ -84,11 +84,11 @@ class Levels:
         return True
 
     def memory_has(self, size: int, newcomers: Collection[int]) -> bool:
-        """Whether no rank is new together with its buddy."""
+        """Whether memory holds the private state of all ranks: no rank was lost together with its buddy."""
         return not any((rank + 1) % size in newcomers for rank in newcomers)
 
     def from_memory(self, comm: MPI.Intracomm, step: int, newcomers: Collection[int]) -> None:
-        """Newcomers get the state of `step` from their buddies; called by all at work, after `roll_back`."""
+        """Send newcomers the state of `step` from their buddies; called by all at work, after `roll_back`."""
         if step:  # before that all ranks have what they were given
             buddy = Buddy(comm, self.own)
             if comm.Get_rank() not in newcomers and self._buddy is not None:
@@ -100,12 +100,12 @@ class Levels:
         self.commit()
 
     def newest_on_disk(self) -> int:
-        """The step to go back to; -1 if there is no second level or nothing intact on it."""
+        """The newest step with an intact checkpoint; -1 if there is no second level or none is intact."""
         found, self.passed_over = self.store.newest_intact() if self.store is not None else (None, [])
         return -1 if found is None else found
 
     def from_disk(self, comm: MPI.Intracomm, step: int, shared: State) -> None:
-        """Load the checkpoint of `step` into the own and the shared arrays, and have the buddies keep it."""
+        """Load the checkpoint of `step` into private and shared arrays, and copy it to the buddies."""
         assert self.store is not None
         rank = comm.Get_rank()
         wanted = {_on_disk(name): (rank * a.size, (rank + 1) * a.size) for name, a in self.own.items()}
@@ -123,5 +123,5 @@ class Levels:
 
 
 def _on_disk(name: str) -> str:
-    """Apart from the shared arrays' names."""
+    """Name under which a private array is stored, distinct from shared ones."""
     return f"own/{name}"

@@ -1,4 +1,4 @@
-"""Giving the state, and what ranks alone have, to the processes that take the places of dead ranks.
+"""Restore shared and private state on the processes that take the places of dead ranks.
 
 a holder of the state ─► each process without it        the same arrays on all ranks
 the buddies' memory, else all ranks from disk           arrays of one rank (`faults.recover.state.multilevel`)
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from mpi4py import MPI
 
+from emulator.policies import named
 from faults.agree.deaths import RecoveryFailed
 from faults.inject.drill_context import DrillContext
 from faults.record import outcome
@@ -26,7 +27,7 @@ _TAG_FOUND = 30_004
 
 
 class Restoring:
-    """Base of `faults.recover.repair.Repairing`, whose attributes these are."""
+    """Base class of `faults.recover.repair.Repairing`, which has its attributes."""
 
     step: int
     state: State
@@ -39,7 +40,7 @@ class Restoring:
     _commits: CommitLog
 
     def _interrupt(self, error: MPI.Exception) -> None:
-        """Note a failure, and have the others fail as well."""
+        """Note a failure and make the other ranks fail as well."""
         raise NotImplementedError
 
     def _roll_back(self) -> None:
@@ -48,11 +49,12 @@ class Restoring:
             self.levels.roll_back()
 
     def _restore(self) -> bool:
-        """Send the state to those that have none; false if that failed on this rank."""
+        """Send the state to processes without it; false if that failed on this rank."""
         self._processes.recovers("restore")
         group, table, holders = self._processes.group, self._processes.placement, self._processes.holders()
         if not holders:
-            remedy = "see why they ended" if outcome.one_failed() else "use checkpoints and --recovery restart"
+            able = named(lambda one: one.relaunches)
+            remedy = "see why they ended" if outcome.one_failed() else f"use checkpoints and --recovery {able}"
             raise RecoveryFailed("restore", f"no rank that holds the state is left alive: {remedy}")
         giver = table.places[holders[0]]
         takers = [table.places[place] for place in sorted(self._processes.fresh)]
@@ -71,13 +73,13 @@ class Restoring:
         return True
 
     def _adopt(self, step: int) -> None:
-        """Go on with what others have, who are at `step`."""
+        """Go on with the state of others, who are at `step`."""
         self.step = step
         self._copies.adopt(step)
         self._commits.adopt(step)
 
     def _restore_own(self, levels: Levels, giver: int) -> None:
-        """Restore the ranks' own arrays: from the buddies' memory, or all of them from disk where that is lost."""
+        """Restore private arrays: from the buddies' memory, or all of them from disk where that is lost."""
         at_work = sorted(self._processes.placement.places)
         fresh = [at_work.index(place) for place in self._processes.fresh]
         if self.step == 0 or levels.memory_has(len(at_work), fresh):
@@ -100,7 +102,7 @@ class Restoring:
             self.drill.journal.write(What.LEVEL, level="disk", step=self.step)
 
     def _newest_on_disk(self, levels: Levels, finder: int) -> int:
-        """The step that one process finds, on every living one, waiting ones included; below 0 for none."""
+        """Look up the newest step on disk on one process and give it to all living ones; below 0 for none."""
         group, step = self._processes.group, np.zeros(1, np.int64)
         if group.rank != finder:
             group.work_comm.Recv(step, finder, _TAG_FOUND)

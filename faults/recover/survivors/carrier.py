@@ -1,4 +1,4 @@
-"""What `emulator.carrier.of` answers for a communicator of survivors."""
+"""The carrier of a communicator of survivors (`emulator.carrier.of`)."""
 
 from __future__ import annotations
 
@@ -11,17 +11,22 @@ from emulator.carrier import LONGEST_NAP_S, Carrier
 from faults.record.status_board import NO_RANK
 
 if TYPE_CHECKING:
-    from emulator.core.waits_for import WaitNotes
     from faults.recover.survivors.communicator import SurvivorComm
 
 
+_THE_PARENTS = ("now", "compute", "note_waits_on", "advance", "idle", "all_matched", "terms")
+"""What does not depend on ranks."""
+
+
 class SurvivorCarrier(Carrier):
-    """The parent's carrier, in the survivors' ranks; what algorithms keep per communicator is the survivors' own."""
+    """The parent's carrier with the survivors' ranks; state of algorithms is kept per communicator of survivors."""
 
     def __init__(self, comm: SurvivorComm) -> None:
         self._parents = carrier.of(comm.parent)
         super().__init__(comm, self._parents.instruments)
         self.timed = self._parents.timed
+        for name in _THE_PARENTS:
+            setattr(self, name, getattr(self._parents, name))
         self._missing = NO_RANK  # the first source of which `arrivals` last found nothing
 
     @property
@@ -32,21 +37,9 @@ class SurvivorCarrier(Carrier):
     def exact(self) -> bool:  # type: ignore[override]
         return self._parents.exact
 
-    def now(self) -> float:
-        return self._parents.now()
-
-    def compute(self, seconds: float) -> None:
-        self._parents.compute(seconds)
-
     def align(self, ranks: Sequence[int] | None = None) -> float:
         chosen = range(self.comm.Get_size()) if ranks is None else ranks
         return self._parents.align([self.comm.members[rank] for rank in chosen])
-
-    def note_waits_on(self, board: WaitNotes) -> None:
-        self._parents.note_waits_on(board)
-
-    def advance(self, t: float) -> None:
-        self._parents.advance(t)
 
     def wait_until(
         self,
@@ -63,11 +56,8 @@ class SurvivorCarrier(Carrier):
         self.comm.note(NO_RANK)
         return came
 
-    def idle(self) -> None:
-        self._parents.idle()
-
     def fidelity(self) -> dict[str, Any] | None:
-        """None: the figure is of all ranks together, and the dead cannot give theirs."""
+        """Return None: the figure needs all ranks, and the dead ones cannot give theirs."""
         return None
 
     def failed(self) -> list[int]:
@@ -81,9 +71,3 @@ class SurvivorCarrier(Carrier):
 
     def all_sent(self, sources: Sequence[int], tag: int) -> list[Any]:
         return self._parents.all_sent([self.comm.members[source] for source in sources], self.comm.tag(tag))
-
-    def all_matched(self, receives: Sequence[Any]) -> list[Any]:
-        return self._parents.all_matched(receives)
-
-    def terms(self) -> tuple[float, float] | None:
-        return self._parents.terms()

@@ -1,4 +1,4 @@
-"""A communicator of the ranks at work, made without building one in MPI: its ranks are looked up in a list.
+"""A communicator of the working ranks that is not built in MPI: it maps their ranks to those of the parent.
 
     program's rank   0   1   2   3   4   5   6         (7 survivors)
     parent's rank    0   1   2   4   5   6   7         (3 is dead)
@@ -34,7 +34,7 @@ COPES = "copes"
 
 
 class SurvivorComm(SurvivorMessages, ObjectCollectives, NoHandle, MPI.Intracomm):
-    """The processes `members[0], members[1], ...` of `parent`, as ranks 0, 1, ...
+    """The processes `members[0], members[1], ...` of `parent` as ranks 0, 1, ...
 
     Messages received from any source report the sender's rank among the survivors.
 
@@ -104,13 +104,13 @@ class SurvivorComm(SurvivorMessages, ObjectCollectives, NoHandle, MPI.Intracomm)
         return f"<SurvivorComm rank {self._rank} of {self._size}>"
 
     def raise_error(self, code: int) -> None:
-        """Raise an MPI error."""
+        """Raise an MPI error of this class."""
         raise MPI.Exception(code)
 
     # -- collectives, and communicators of some of these ranks
     @property
     def hidden(self) -> Any:
-        """The communicator that carries the collectives: the same ranks, other tags."""
+        """The communicator of the collectives: the same ranks, other tags."""
         len(self.members)  # refused where it carries nothing now
         if self._hidden is None:
             if self._beside is None:
@@ -165,7 +165,7 @@ class SurvivorComm(SurvivorMessages, ObjectCollectives, NoHandle, MPI.Intracomm)
     group = property(Get_group)
 
     def Free(self) -> None:
-        """Let another communicator have the tags; `job.comm` itself is freed by its job."""
+        """Release the tags for another communicator; `job.comm` itself is freed by its job."""
         self.carrier.free()
         self._release()
 
@@ -182,7 +182,7 @@ class SurvivorComm(SurvivorMessages, ObjectCollectives, NoHandle, MPI.Intracomm)
         MPI.COMM_WORLD.Abort(errorcode)
 
     def close(self) -> None:
-        """Refuse messages until `open`, which the program's other ranks may not send or receive."""
+        """Refuse messages until `open`, because the program's other ranks may not be in the same step."""
         self._open_members, self.members = self.members, BETWEEN_STEPS
 
     def open(self) -> None:
@@ -191,12 +191,12 @@ class SurvivorComm(SurvivorMessages, ObjectCollectives, NoHandle, MPI.Intracomm)
             self.members = self._open_members
 
     def expire(self) -> None:
-        """Refuse every use from now on, of what was made from it too: a recovery has replaced it."""
+        """Refuse all later use, also of communicators made from it: a recovery has replaced it."""
         if self._beside is not None:
             self._beside.expire()
 
     def refusal(self, method: str, instead: str) -> UsageError:
-        """The error of a call that takes communicators of MPI's own only, a window's say."""
+        """The error of a call, such as Win.Create, that takes only communicators of MPI itself."""
         return UsageError(f"{method} takes no job.comm, which MPI does not know: {_OTHERWISE}")
 
     def Is_inter(self) -> bool:
@@ -212,11 +212,11 @@ class SurvivorComm(SurvivorMessages, ObjectCollectives, NoHandle, MPI.Intracomm)
 
 
 def _nothing() -> None:
-    """There is nothing to release."""
+    """Do nothing: there is nothing to release."""
 
 
 def _refused(name: str, instead: str) -> Any:
-    """Make the method of this name, which says what to use instead."""
+    """Make a method of this name that raises an error with the alternative."""
 
     def method(self: SurvivorComm, *arguments: Any, **named: Any) -> Any:
         raise UsageError(f"job.comm has no {name}: {instead}")
@@ -226,7 +226,7 @@ def _refused(name: str, instead: str) -> Any:
 
 
 def _complete(cls: type) -> None:
-    """Give the class each method of MPI.Intracomm that it lacks, which says what to use instead."""
+    """Give the class each method of MPI.Intracomm that it lacks, as one that raises an error with the alternative."""
     own = {name for base in cls.__mro__ if base.__module__ != MPI.__name__ for name in vars(base)}
     for name in dir(MPI.Intracomm):
         if name[0] != "_" and name not in own and not _needs_no_comm(name):

@@ -1,4 +1,4 @@
-"""Messages between survivors: mpi4py's sends and receives, with ranks and tags changed to those of the parent."""
+"""Messages between survivors: mpi4py's sends and receives with ranks and tags translated to the parent's."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mpi4py import MPI
 from emulator.errors import UsageError
 from faults.agree.deaths import DEATHS, dead_ranks
 from faults.record.status_board import NO_RANK
-from faults.recover.survivors.requests import Note, NotedRequest, RenamingParent, RenamingRequest
+from faults.recover.survivors.requests import Note, NotedRequest, renamed
 from faults.recover.survivors.tag_ranges import BITS
 
 _ANY: int = MPI.ANY_SOURCE
@@ -18,7 +18,7 @@ _ANY_TAG: int = MPI.ANY_TAG
 
 
 class SurvivorMessages:
-    """Sends and receives; a `SurvivorComm` adds the rest.
+    """Sends and receives of a communicator of survivors; `SurvivorComm` adds the rest.
 
     Attributes
     ----------
@@ -38,14 +38,14 @@ class SurvivorMessages:
 
     # -- ranks and tags of the parent
     def member(self, rank: int) -> int:
-        """The parent's rank of a rank; ANY_SOURCE and PROC_NULL stay what they are."""
+        """The parent's rank of one of these ranks; ANY_SOURCE and PROC_NULL stay as they are."""
         try:
             return self.members[rank] if rank >= 0 else rank
         except IndexError:
             raise MPI.Exception(MPI.ERR_RANK) from None
 
     def tag(self, tag: int) -> int:
-        """The tag on the parent."""
+        """The parent's tag of one of these tags."""
         if not self._part:
             return tag
         if 0 <= tag < 1 << BITS:
@@ -56,13 +56,13 @@ class SurvivorMessages:
         )
 
     def rename(self, status: MPI.Status | None) -> None:
-        """Make a status of the parent one of this communicator."""
+        """Translate a status of the parent into this communicator's ranks and tags."""
         if status is not None and status.Get_source() in self._ranks:
             status.Set_source(self._ranks[status.Get_source()])
             status.Set_tag(status.Get_tag() - self._first_tag)
 
     def rank_of_member(self, member: int) -> int:
-        """The rank of one of the parent's ranks."""
+        """The rank here of one of the parent's ranks."""
         return self._ranks.get(member, member)
 
     # -- failures
@@ -79,14 +79,14 @@ class SurvivorMessages:
         return self.parent.Is_revoked()
 
     def failed(self) -> list[int]:
-        """Ranks that are known to be dead; receives from any source go on without them."""
+        """Ranks known to be dead; receives from any source go on without them."""
         self.parent.Ack_failed()
         if self._members is None:
             self._members = self.parent.Get_group()
         return [self._ranks[member] for member in dead_ranks(self.parent, self._members) if member in self._ranks]
 
     def _receive(self, source: int, call: Callable[..., Any], *arguments: Any) -> Any:
-        """Make a receiving call; one from any source goes on when a process died that is none of these ranks.
+        """Make a receiving call, again if one from any source failed by the death of a process outside these ranks.
 
         MPI refuses any source on a communicator with a death that has not been acknowledged there.
         """
@@ -101,7 +101,7 @@ class SurvivorMessages:
                     raise
 
     def _wait(self, peer: int, call: Callable[..., Any], *arguments: Any) -> Any:
-        """Make a blocking call that waits for a rank of the parent."""
+        """Make a blocking call that waits for a rank of the parent, noted for the watchdog."""
         self.note(peer)
         answer = call(*arguments)
         self.note(NO_RANK)
@@ -162,36 +162,33 @@ class SurvivorMessages:
     probe, iprobe = Probe, Iprobe
 
     def Irecv(self, buf: Any, source: int = _ANY, tag: int = _ANY_TAG) -> MPI.Request:
-        return self._renamed(self.parent.Irecv(buf, self.member(source), self.tag(tag)))
+        return self._receiving(self.parent.Irecv, buf, source, tag)
 
     def irecv(self, buf: Any = None, source: int = _ANY, tag: int = _ANY_TAG) -> MPI.Request:
-        return self._renamed(self.parent.irecv(buf, self.member(source), self.tag(tag)))
+        return self._receiving(self.parent.irecv, buf, source, tag)
 
     def Recv_init(self, buf: Any, source: int = _ANY, tag: int = _ANY_TAG) -> MPI.Prequest:
-        return self._noted(self.parent.Recv_init(buf, self.member(source), self.tag(tag)), source)
+        return self._receiving(self.parent.Recv_init, buf, source, tag)
 
-    def _noted(self, request: MPI.Prequest, rank: int) -> MPI.Prequest:
+    def _receiving(self, call: Callable[..., Any], buf: Any, source: int, tag: int) -> Any:
+        """Make a request whose status gives this communicator's ranks, also where they differ from the parent's."""
+        member = self.member(source)
+        request = call(buf, member, self.tag(tag))
+        same = not self._part and self.members[-1] == self._size - 1
+        return self._noted(request, member) if same else renamed(request, self, member)
+
+    def _noted(self, request: MPI.Request, member: int) -> MPI.Request:
         if type(request) is not MPI.Prequest or self.note is ignore:
             return request  # an emulated one has its own ways of waiting
-        return NotedRequest(request, self.member(rank), self.note)
-
-    def _renamed(self, request: MPI.Request) -> MPI.Request:
-        """Have the status of a receive give this communicator's ranks, where they are not the parent's."""
-        if not self._part and self.members[-1] == self._size - 1:
-            return request
-        if type(request) is MPI.Request:
-            return RenamingRequest(request, self)
-        renaming: Any = request  # an emulated one asks its communicator for the sender's rank
-        renaming.comm = RenamingParent(renaming.comm, self)
-        return request
+        return NotedRequest(request, member, self.note)
 
 
 def ignore(rank: int) -> None:
-    """Note nothing: no watchdog reads it."""
+    """Do nothing: no watchdog reads whom this rank waits for."""
 
 
 def _sending(name: str) -> Any:
-    """Make the send of this name, which blocks until the parent's does."""
+    """Make the send of this name, which blocks until the parent's returns."""
 
     def method(self: SurvivorMessages, buf: Any, dest: int, tag: int = 0) -> None:
         member = self.member(dest)
@@ -204,8 +201,8 @@ def _starting(name: str) -> Any:
     """Make the send of this name that returns the parent's request."""
 
     def method(self: SurvivorMessages, buf: Any, dest: int, tag: int = 0) -> Any:
-        request = getattr(self.parent, name)(buf, self.member(dest), self.tag(tag))
-        return self._noted(request, dest) if isinstance(request, MPI.Prequest) else request
+        member = self.member(dest)
+        return self._noted(getattr(self.parent, name)(buf, member, self.tag(tag)), member)
 
     return method
 

@@ -1,4 +1,4 @@
-"""Communicators other than the job's own: after a death they are revoked, so that no rank waits there for ever.
+"""Revoke the program's other communicators after a death, so that no rank waits there for ever.
 
 A program may use MPI.COMM_WORLD in a step, a communicator that it made from it before the loop, or a window on one,
 which has a communicator inside. The ranks that find a death leave the step for its repair, and one that waits for them
@@ -21,20 +21,20 @@ _GAP = 32  # successive numbers without a communicator, behind which there is no
 
 
 def claim(comms: Iterable[MPI.Comm]) -> None:
-    """Mark communicators as the job's own, which it revokes by itself."""
+    """Mark communicators as the job's own, which the job revokes itself."""
     for comm in comms:
         comm.Set_name(JOB)
 
 
 def revoke_others() -> None:
-    """Wake every rank that waits on a communicator of several processes that the job has not claimed."""
+    """Wake every rank that waits on a communicator of several processes that is not the job's own."""
     for comm in _communicators():
         if comm.Get_size() > 1 and comm.Get_name() not in (JOB, CARRIES_OTHERS):
             revoke(comm)
 
 
 def _communicators() -> Iterator[MPI.Comm]:
-    """Every communicator of one group that this process has."""
+    """Every communicator of this process that is over one group."""
     number = missed = 0
     while missed < _GAP:
         try:

@@ -1,4 +1,4 @@
-"""Ranges of tags on one communicator, which keep the messages of several communicators of survivors apart.
+"""Ranges of tags of one communicator, which separate the messages of several communicators of survivors.
 
     tags of the communicator beside the one at work    0 ........ 2^20 ........ 2*2^20 ........ 3*2^20 ...
     messages of                                            (unused)  collectives   Split, Dup     its collectives
@@ -29,7 +29,7 @@ PAIRS = 1 << 31 - BITS - 1
 
 
 class _Refusing:
-    """In place of the members of a communicator that carries nothing now: every look at them is refused."""
+    """Stands for the members of a communicator that carries nothing now: every access raises an error."""
 
     def __init__(self, why: str) -> None:
         self._why = why
@@ -49,12 +49,12 @@ REPLACED = _Refusing(
 )
 BETWEEN_STEPS = _Refusing(
     "job.comm carries no messages between two steps, which are not done again after a death: use it inside "
-    "job.attempt(), or behind the loop"
+    "job.attempt(), or after the loop"
 )
 
 
 class TagRanges:
-    """The ranges in use on one communicator, as this process knows them.
+    """The ranges that this process has in use on one communicator.
 
     Parameters
     ----------
@@ -73,16 +73,16 @@ class TagRanges:
         self._comms: weakref.WeakSet[Any] = weakref.WeakSet()
 
     def watch(self, comm: Any) -> None:
-        """Have `expire` reach this communicator."""
+        """Make `expire` also expire this communicator."""
         self._comms.add(comm)
 
     def expire(self) -> None:
-        """From now on every use of a communicator of these ranges is refused."""
+        """Refuse all later use of the communicators of these ranges."""
         for comm in self._comms:
             comm.members = REPLACED
 
     def offered(self) -> np.ndarray:
-        """The bytes of `free`, after what the program has dropped is collected if few pairs are left."""
+        """The bytes of `free`, after garbage collection of dropped communicators if few pairs are left."""
         if self.free.sum() < self._few:
             gc.collect()
             self._few = min(PAIRS // 4, int(self.free.sum()) // 2)  # not in each call, if there is nothing to collect
@@ -90,7 +90,7 @@ class TagRanges:
 
     @staticmethod
     def first(free: np.ndarray) -> int:
-        """The first pair that is free on all ranks, given the minimum of their `free`.
+        """The first pair that is free on all ranks, from the minimum of their `free`.
 
         Raises
         ------
@@ -103,7 +103,7 @@ class TagRanges:
         return pair
 
     def take(self, pair: int, comm: Any) -> Callable[[], object]:
-        """Mark a pair as used by `comm`; gives the call that releases it, which happens at the latest with `comm`."""
+        """Mark a pair as used by `comm`; returns the call that releases it, at the latest when `comm` is collected."""
         self.free[pair] = 0
         release = weakref.finalize(comm, self.free.__setitem__, pair, 1)
         release.atexit = False

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def check_quorum(comm: Any, limit_s: float | None) -> None:
-    """Refuse a quorum where no rank is told of a cut.
+    """Refuse a quorum that is no time, or where ranks are not notified of a cut.
 
     Raises
     ------
@@ -33,16 +33,17 @@ def check_quorum(comm: Any, limit_s: float | None) -> None:
         return
     if isinstance(limit_s, bool) or not isinstance(limit_s, int | float) or not limit_s >= 0:
         raise UsageError(
-            f"quorum is for how many emulated seconds a cut may last before a side stops, got {limit_s!r}: 0.2"
+            "quorum must be a number of emulated seconds >= 0 (the longest cut that stops no rank), such as 0.2, got "
+            f"{limit_s!r}"
         )
     if not carrier.of(comm).timed:
         raise UsageError(
-            "quorum needs an emulated network, which tells its ranks of a cut, got MPI's own: use emulator.emulate"
+            "quorum needs an emulated network, where ranks are notified of a cut, got MPI's own: use emulator.emulate"
         )
 
 
 def stop_without_quorum(loop: Recovering, comm: Any, limit_s: float | None) -> None:
-    """From now on end this rank in its loop when a cut by ``comm.network_state`` leaves it without a quorum.
+    """Make this rank end in its loop when a cut by ``comm.network_state`` leaves it without a quorum.
 
     Parameters
     ----------

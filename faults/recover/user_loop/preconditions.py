@@ -1,4 +1,4 @@
-"""Checks before a program's loop begins: the job must end, or go on, with the first death as its policy needs.
+"""Checks before a program's loop: the job must end, or go on, with the first death as its policy needs.
 
 Under plain mpirun one death ends the job, silently, and that is what `restarting` wants. All else needs a job that goes
 on, which Open MPI >= 5 starts with ``--with-ft ulfm``; its ranks find a variable in their environment then.
@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
+from emulator import policies
 from emulator.errors import UsageError
 from emulator.launch import job
-from faults import policies
+from emulator.policies import Policy
 from faults.inject.drill_context import DrillContext
-from faults.policies import Policy
 from faults.record import outcome, stack_dump
 from faults.record.status_board import NO_RANK, REBUILDS, StatusBoard, claim
 from faults.recover.replacements.admission import spawned
@@ -28,7 +28,7 @@ _NUMBERS = "biufc"  # numpy's kinds of dtype that MPI sends
 
 
 def check_policy(name: str) -> Policy:
-    """The policy of `recovering` of that name.
+    """Look up the policy of `recovering` by name.
 
     Raises
     ------
@@ -38,13 +38,13 @@ def check_policy(name: str) -> Policy:
     guard()
     policy = policies.of(name)
     if policy.call:
-        ours = ", ".join(one.name for one in policies.POLICIES.values() if not one.call)
+        ours = policies.named(lambda one: not one.call)
         raise UsageError(f"recovering is for {ours}, got {name!r}: use {policy.call}")
     return policy
 
 
 def check_state(state: Any) -> None:
-    """Refuse a state that cannot be copied, sent and put back in place.
+    """Refuse a state that cannot be copied, sent and restored in place.
 
     Raises
     ------
@@ -68,7 +68,7 @@ def check_state(state: Any) -> None:
 
 
 def check_survival(call: str, survives: bool | None = None) -> None:
-    """Refuse a job of several ranks that would end with the first death.
+    """Refuse a job of several ranks that would end with its first death.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ def check_survival(call: str, survives: bool | None = None) -> None:
 
 
 def check_mortality() -> None:
-    """Refuse a job whose survivors would wait for the dead: a restart begins when all are gone.
+    """Refuse a job whose survivors would wait for the dead: a restart begins when all ranks have ended.
 
     Raises
     ------
@@ -111,9 +111,10 @@ def check_mortality() -> None:
     guard()
     check_no_loop("restarting")
     if MPI.COMM_WORLD.Get_size() > 1 and os.environ.get(_ENABLED) == "1":
+        able = policies.named(lambda one: one.relaunches)
         raise UsageError(
             "restarting needs a job that ends with the first death, this one was started with --with-ft ulfm: leave it "
-            f"out, or python -m faults run --recovery restart -n {MPI.COMM_WORLD.Get_size()} "
+            f"out, or python -m faults run --recovery {able} -n {MPI.COMM_WORLD.Get_size()} "
             f"{_program()}"
         )
 

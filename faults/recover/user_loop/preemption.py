@@ -1,4 +1,4 @@
-"""Notice of a preemption: a rank is told that it must go, and leaves at the end of a step without losing one.
+"""Preemption notices: a rank is told to leave, and leaves at the end of a step without losing one.
 
     notice ─► the step is finished ─► all agree that the rank leaves ─► it ends; the others go on by their policy
 
@@ -21,12 +21,12 @@ Notice = Callable[[], bool] | signal.Signals | str | os.PathLike[str] | None
 
 
 def never() -> bool:
-    """No notice comes."""
+    """Return False: no notice comes."""
     return False
 
 
 def listening(notice: Notice, executioner: Executioner) -> Callable[[], bool]:
-    """What says whether the notice has come; a signal is heeded from now on instead of ending the process.
+    """Make the test whether the notice has come; a signal is then recorded instead of ending the process.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""How a recovering rank ends when its program fails or ends itself: so that the others are told.
+"""How a recovering rank ends when its program fails or ends itself, so that the other ranks are told.
 
     an exception leaves the loop        its traceback, then SIGKILL
     sys.exit(n), MPI.Finalize()         one line, then SIGKILL: to the others a death like any other
@@ -34,11 +34,11 @@ _ENDED_WITHIN_S = 10.0  # by the launcher, after an Abort
 
 
 class StepOfNoRank(UsageError):
-    """A step uses what no recovery repairs, so that no rank can do it, though some of its calls may return."""
+    """A step uses calls that no recovery repairs, so that no rank can complete it."""
 
 
 class _Loop:
-    """Whether this process is in its loop, which it must not leave by finalizing MPI, and the context of that loop."""
+    """Whether this process is in its loop, where it must not finalize MPI, and that loop's context."""
 
     entered = False
     guarded = False
@@ -46,23 +46,23 @@ class _Loop:
 
     @classmethod
     def at_finalize(cls, comm: MPI.Comm, keyval: int, value: object) -> None:
-        """End this rank: MPI_Finalize deletes the attributes of COMM_SELF before anything else, whoever calls it."""
+        """End this rank when MPI is finalized in the loop; MPI_Finalize first deletes the attributes of COMM_SELF."""
         if cls.entered:
             _end(f"{_name()} ended itself by MPI.Finalize() before the last step", 1)
 
 
 def in_own_loop() -> bool:
-    """Whether this process is in the loop of a program, and not in that of a drill."""
+    """Whether this process is in the loop of a user's program, not of a drill."""
     return _Loop.entered and not _in_drill()
 
 
 def guard() -> None:
-    """From now on an uncaught exception of this process is noticed by the others."""
-    sys.excepthook = die_loudly
+    """Make an uncaught exception of this process visible to the other ranks."""
+    sys.excepthook = end_on_exception
 
 
 def enter_loop() -> None:
-    """From now on the others also notice when this rank finalizes MPI or aborts."""
+    """Make the other ranks also notice when this rank finalizes MPI or aborts."""
     guard()
     _Loop.entered = True
     if not _Loop.guarded:
@@ -72,7 +72,7 @@ def enter_loop() -> None:
 
 
 def check_no_loop(call: str) -> None:
-    """Refuse a loop within a loop.
+    """Refuse a loop inside a loop.
 
     Raises
     ------
@@ -81,17 +81,18 @@ def check_no_loop(call: str) -> None:
     """
     if in_own_loop():
         raise UsageError(
-            f"{call} begins a loop in a loop, and a death would leave ranks in different ones: end the first before"
+            f"{call} begins a loop inside another one, where a death would leave ranks in different loops: end the "
+            "first one before"
         )
 
 
 def leave_loop() -> None:
-    """MPI may be finalized again."""
+    """Note that this rank has left its loop, so that MPI.Finalize is allowed."""
     _Loop.entered = False
 
 
 class GuardedLoop:
-    """Base of a loop that all ranks enter and leave together, and whose other ranks are told when one fails in it.
+    """Base of a loop that all ranks enter and leave together, and that tells the others when one of them fails.
 
     Attributes
     ----------
@@ -102,18 +103,18 @@ class GuardedLoop:
     drill: DrillContext
     step: int
     _inside = False
-    _ended = False  # no step is left: sys.exit() ends the program as it does behind the ``with``
+    _ended = False  # no step is left: sys.exit() ends the program as it does after the ``with``
     _left_by: BaseException | None = None
 
     def _check_use(self) -> None:
-        """Refuse a loop outside of its ``with``, and one that goes on behind an exception that left a step."""
+        """Refuse a loop outside its ``with``, and one that continues after an exception has left a step."""
         if self._left_by is not None:
             left, what = self._left_by, type(self._left_by).__name__
             raise UsageError(
                 f"step {self.step} was left by {what}: {left}, and the program went on: catch it inside job.attempt()"
             )
         if not self._inside:
-            raise UsageError("the loop has no with, got job.next() outside: with faults.recovering(...) as job: while")
+            raise UsageError("use the loop inside 'with faults.recovering(...) as job:', job.next() was called outside")
 
     def __enter__(self) -> Self:
         self._inside = True
@@ -135,21 +136,21 @@ class GuardedLoop:
         outcome.conclude(well)
 
     def _leave(self) -> None:
-        """Wait for all living ranks at the end of the loop: one that leaves early would count as dead."""
+        """Wait for all living ranks at the end of the loop, because one that leaves early would count as dead."""
         raise NotImplementedError
 
 
 def end_in_the_loop(error: BaseException, trace: TracebackType | None) -> None:
-    """End this rank, whose loop is left by an exception: the others wait for it in there."""
+    """End this rank after an exception has left its loop, in which the other ranks wait for it."""
     if isinstance(error, SystemExit):
         code = error.code if isinstance(error.code, int) else int(error.code is not None)
         said = "" if error.code is None or isinstance(error.code, int) else f"{error.code}\n"
         _end(f"{said}{_name()} ended itself by sys.exit({code}) before the last step", code)
-    die_loudly(type(error), error, trace)
+    end_on_exception(type(error), error, trace)
 
 
-def die_loudly(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """An uncaught exception must look like a crash: a process that exits with an error code is never missed.
+def end_on_exception(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """End this rank by SIGKILL after an uncaught exception, because MPI reports killed processes, not exited ones.
 
     Bad usage is one line; if all ranks have found it out, the exit status is 2. A rank that meets a death before its
     loop has not failed: the launcher starts the program again.
@@ -173,7 +174,7 @@ def die_loudly(kind: type[BaseException], error: BaseException, trace: Traceback
         _print_once(f"error: {_name()}: {error}", str(error))
     else:
         traceback.print_exception(kind, error, trace)
-    _kill_myself()
+    _end_process()
 
 
 def _in_drill() -> bool:
@@ -181,7 +182,7 @@ def _in_drill() -> bool:
 
 
 def _means_a_death(error: MPI.Exception) -> bool:
-    """Whether a rank has died, by the error or, where collectives raise others, by what is known."""
+    """Whether an MPI error means the death of a rank, by its class or, for other classes, by MPI's known failures."""
     if error.Get_error_class() in OF_A_DEATH:
         return True
     if error.Get_error_class() not in (MPI.ERR_OTHER, MPI.ERR_IN_STATUS):
@@ -193,7 +194,7 @@ def _means_a_death(error: MPI.Exception) -> bool:
 
 
 def _of_a_death(error: MPI.Exception, trace: TracebackType | None) -> UsageError:
-    """What to say of a call that met a dead rank where nothing is done again."""
+    """The error to report where a call met a dead rank and no step is repeated."""
     frames = traceback.extract_tb(trace)
     main = getattr(sys.modules["__main__"], "__file__", None)
     where = next((frame for frame in reversed(frames) if frame.filename == main), frames[0] if frames else None)
@@ -201,14 +202,13 @@ def _of_a_death(error: MPI.Exception, trace: TracebackType | None) -> UsageError
     if not _Loop.guarded:
         return UsageError(f"{line}a rank died before the loop, got {error}: faults run starts the program again")
     return UsageError(
-        f"{line}a rank has died, got {error}: in the loop use job.comm inside job.attempt(), and behind it job.comm, "
-        "which has only living ranks"
+        f"{line}a rank has died, got {error}: use job.comm, inside job.attempt() in the loop; after the loop it has "
+        "the living ranks only"
     )
 
 
 def _abort(comm: MPI.Comm, errorcode: int = 0) -> NoReturn:
-    """End this rank and, under `faults.run`, the job: the rank waits for that, so that no other one sees it dead and
-    goes on."""
+    """End this rank and, under `faults.run`, the job, for which the rank waits so that no other one sees it dead."""
     line = f"{_name()} called Abort({errorcode})"
     if outcome.folder() is not None:
         drill = _Loop.drill if _Loop.entered else None
@@ -218,17 +218,17 @@ def _abort(comm: MPI.Comm, errorcode: int = 0) -> NoReturn:
 
 
 def _end_all(line: str, status: int, word: str) -> NoReturn:
-    """Have the launcher end all ranks, and wait for that."""
+    """Ask the launcher to end all ranks, and wait for that."""
     _print_once(line, line if word == outcome.ABORTED else word)
     sys.stdout.flush()
     outcome.tell(aborted=MPI.COMM_WORLD.Get_rank(), at=LOCAL.clock.now())
     outcome.fail(status, word)
     LOCAL.clock.sleep(_ENDED_WITHIN_S)
-    _kill_myself()
+    _end_process()
 
 
 def _print_once(line: str, text: str) -> None:
-    """Print a line, unless another rank has printed the same text."""
+    """Print a line unless another rank has printed the same text."""
     if outcome.is_news(text):
         print(line, file=sys.stderr, flush=True)
 
@@ -236,36 +236,36 @@ def _print_once(line: str, text: str) -> None:
 def _end(line: str, status: int, word: str = outcome.QUIT) -> NoReturn:
     outcome.fail(status, word)
     print(line, file=sys.stderr)
-    _kill_myself()
+    _end_process()
 
 
 def depart(drill: DrillContext, step: int, place: int | None) -> NoReturn:
-    """End this rank between two steps, as it was told to."""
+    """End this rank between two steps, as a notice demands."""
     drill.journal.write(What.DEPARTED, step=step)
     outcome.fail(0, outcome.TOLD)
     outcome.tell(left=place, at=drill.platform.clock.now())
     print(f"{_name(drill)} left before step {step}, as it was told to", file=sys.stderr)
-    _kill_myself(drill.platform.executioner)
+    _end_process(drill.platform.executioner)
 
 
 def end_corrupt(drill: DrillContext, step: int) -> NoReturn:
-    """End this rank, whose state is not that of most others."""
+    """End this rank because its state differs from that of the majority."""
     drill.journal.write(What.DEPARTED, step=step)
     outcome.fail(0, outcome.CORRUPT)
     print(f"{_name(drill)} ended itself in step {step}: its state is not that of the other ranks", file=sys.stderr)
-    _kill_myself(drill.platform.executioner)
+    _end_process(drill.platform.executioner)
 
 
 def end_cut_off(drill: DrillContext, step: int | None, unreached: Iterable[int]) -> NoReturn:
-    """End this rank, which reaches too few others."""
+    """End this rank because it reaches too few others."""
     drill.journal.write(What.DEPARTED, step=step)
     outcome.fail(0, outcome.CUT_OFF)
     line = f"{_name(drill)} stops: it reaches no quorum without ranks {', '.join(map(str, unreached))}"
     print(line, file=sys.stderr)
-    _kill_myself(drill.platform.executioner)
+    _end_process(drill.platform.executioner)
 
 
-def _kill_myself(executioner: Executioner = LOCAL.executioner) -> NoReturn:
+def _end_process(executioner: Executioner = LOCAL.executioner) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     executioner.strike(signal.SIGKILL)
@@ -278,7 +278,7 @@ def _name(drill: DrillContext | None = None) -> str:
 
 
 def _all_are_here() -> bool:
-    """Whether every process of the job ends like this one."""
+    """Whether every process of the job ends in the same way as this one."""
     try:
         together: Any = MPI.COMM_WORLD.Ibarrier()
         deadline = LOCAL.clock.now() + _PATIENCE_S

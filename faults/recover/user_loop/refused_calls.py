@@ -1,4 +1,4 @@
-"""Calls of a program in its loop that would wait for a dead rank, or for a spare, for ever: they are refused at once.
+"""Refuse, at the call, what a program in its loop would wait for without end because of a dead rank or a spare.
 
     collectives on MPI.COMM_WORLD, or on what was made from it    where spares are among its processes
     windows and files that several processes share                what opens, synchronizes or closes them
@@ -52,8 +52,7 @@ class _Spares:
 
 
 def refuse_collectives_with_spares(comm: MPI.Intracomm, spares: int) -> None:
-    """From now on refuse collectives in the loop that include one of the last ranks of `comm`, which take part in no
-    step."""
+    """Refuse from now on collectives in the loop that include the last ranks of `comm`, the spares."""
     _Spares.group = comm.Get_group().Excl(list(range(comm.Get_size() - spares)))
     classes: tuple[Any, ...] = (MPI.Comm, MPI.Intracomm, MPI.Topocomm, type(comm))
     for cls in classes:
@@ -71,7 +70,7 @@ def _refuse_collectives(cls: Any) -> None:
 
 @functools.cache
 def refuse_what_hangs() -> None:
-    """From now on refuse what a program cannot share between processes in a loop that goes on after a death."""
+    """Refuse from now on what processes cannot share in a loop that continues after a death."""
     for cls, together, opening in ((MPI.Win, _SYNCHRONIZING, _WINDOWS), (MPI.File, _TOGETHER, {"Open"})):
         _guard(cls, filter(together.fullmatch, vars(cls)), _of_several)
         _guard(cls, opening, _on_several)
@@ -79,7 +78,7 @@ def refuse_what_hangs() -> None:
 
 
 def _guard(cls: Any, names: Iterable[str], why_not: Callable[..., str]) -> None:
-    """Replace methods of a class of MPI's by ones that refuse what `why_not` has a reason for."""
+    """Replace methods of a class of MPI's by ones that raise an error if `why_not` gives a reason."""
     replace_methods(cls, {name: _guarded(cls, name, why_not) for name in list(names)})
 
 
@@ -122,7 +121,7 @@ def _hangs(call: str, processes: int) -> str:
     if processes == 1 or not (in_own_loop() or MPI.COMM_WORLD.Get_failed().Get_size()):
         return ""
     kind = call.partition(".")[0]
-    where, remedy = ("in", _INSTEAD[kind]) if in_own_loop() else ("behind", "leave it out")
+    where, remedy = ("in", _INSTEAD[kind]) if in_own_loop() else ("after", "leave it out")
     return f"{call} of {processes} ranks {where} the loop would wait for a dead one for ever: {remedy}"
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from demos._lib.cases import hospitals
-from demos._lib.cases.hospital_rounds import Plan, admit, by_gossip, by_server, one_process
+from demos._lib.cases.hospital_rounds import Settings, admit, by_gossip, by_server, one_process
 from emulator.errors import UsageError
 from tests.ranks import on_ranks
 from tests.simulated import on_simulated_ranks
@@ -26,12 +26,12 @@ def _parts(count: int) -> list[hospitals.Rows]:
 
 @on_simulated_ranks(5, net="wan", rule=["mean", "median"], liar=[None, 1])
 def test_by_server_and_by_gossip_the_model_is_that_of_one_process(comm: Any, rule: str, liar: int | None) -> None:
-    plan = Plan(rule, 8, 3, 2, liar, AWAY)
+    settings = Settings(rule, 8, 3, 2, liar, AWAY)
     own = admit(comm, hospitals.rows(hospitals.split(5, 1)[comm.Get_rank()]))
-    expected, each = one_process(_parts(5), plan)
-    member = by_server(comm, own, plan)
+    expected, each = one_process(_parts(5), settings)
+    member = by_server(comm, own, settings)
     assert np.allclose(member.model, expected, rtol=0, atol=1e-9)
-    assert np.allclose(by_gossip(comm, own, plan), each[comm.Get_rank()], rtol=0, atol=1e-9)
+    assert np.allclose(by_gossip(comm, own, settings), each[comm.Get_rank()], rtol=0, atol=1e-9)
     assert member.servers == [4, 1, 2]  # 3 and 2 are away when it would be their turn, 2 is back for the third
 
 
@@ -74,8 +74,8 @@ def test_no_patient_s_row_leaves_its_hospital(comm: Any) -> None:
     raw = hospitals.rows(hospitals.split(5, 1)[comm.Get_rank()])
     with _tapped() as sent:
         own = admit(comm, raw)
-        by_server(comm, own, Plan("median", 8, 2, 3))
-        by_gossip(comm, own, Plan("mean", 8, 2, 3))
+        by_server(comm, own, Settings("median", 8, 2, 3))
+        by_gossip(comm, own, Settings("mean", 8, 2, 3))
     carrier.of(comm).instruments.remove(counted)
     assert counted.size == sum(map(len, sent)), "the tap saw all that was sent"
     assert counted.count == len(sent) > 0
@@ -87,9 +87,9 @@ def test_no_patient_s_row_leaves_its_hospital(comm: Any) -> None:
     fewer = hospitals.Rows(own.columns[:4], own.labels[:4], own.test_columns, own.test_labels)
     before = counted.size
     carrier.of(comm).instruments.append(counted)
-    by_server(comm, own, Plan("median", 8, 2, 3))
+    by_server(comm, own, Settings("median", 8, 2, 3))
     full, before = counted.size - before, counted.size
-    by_server(comm, fewer, Plan("median", 8, 2, 3))
+    by_server(comm, fewer, Settings("median", 8, 2, 3))
     carrier.of(comm).instruments.remove(counted)
     assert counted.size - before == full, "the traffic does not depend on how many rows there are"
 
@@ -120,7 +120,7 @@ def test_one_liar_ruins_a_mean_and_not_a_median() -> None:
     whole = hospitals.pooled(parts)
     shares = {}
     for rule in ("mean", "median"):
-        model, _ = one_process(parts, Plan(rule, liar=1))
+        model, _ = one_process(parts, Settings(rule, liar=1))
         good, count = hospitals.right(model, whole)
         shares[rule] = good / count
     assert shares["median"] > 0.9 > shares["mean"]
@@ -141,7 +141,7 @@ def test_the_drill_replays_what_took_place() -> None:
     moments = np.sum([part.moments() for part in parts], axis=0)
     parts = [part.standardised(moments) for part in parts]
     for answered in ([0, 1, 2], [0, 1]):  # rank 3 led one round and died in the next, then rank 2 led one
-        given = [Plan().answer(rank, parts[rank], model, 0) for rank in answered]
+        given = [Settings().answer(rank, parts[rank], model, 0) for rank in answered]
         weights = [one[1] for one in given if one]
         model = np.average([one[0] for one in given if one], axis=0, weights=weights)
     survivor = {"place": 0, "servers": [3, 2], "led": [], "known": [1, 1], "model": model.tolist()}

@@ -31,22 +31,22 @@ def test_a_program_that_is_no_case_is_refused_with_file_field_and_value(
         ("half_a_case", "no scaled, data, timed, main"),
         ("broken_case", "ZeroDivisionError"),
     ):
-        sheet = design.sheet.parse(f'program = "{program}"\n{text}')
+        sheet = design.parse(f'program = "{program}"\n{text}')
         with pytest.raises(UsageError, match=f"mine.toml: program must be .*{program!r}.*{reason}") as error:
             case.program_of(sheet, "mine.toml")
         assert "\n" not in str(error.value)
         sys.modules.pop(program, None)
     with pytest.raises(UsageError, match="program"):
-        design.sheet.parse(f'program = "not a module"\n{text}')
-    assert case.program_of(design.sheet.parse(text), "mine.toml") is None
+        design.parse(f'program = "not a module"\n{text}')
+    assert case.program_of(design.parse(text), "mine.toml") is None
 
 
 def test_a_plan_keeps_the_program(tmp_path: Path) -> None:
     from emulator.design.sheets.writer import sheet_text
 
     text = (CASES / "rag.toml").read_text()
-    found = design.plan(design.sheet.parse(text))
-    assert design.sheet.parse(sheet_text(found, text)).program == "demos.cases.rag"
+    found = design.plan(design.parse(text))
+    assert design.parse(sheet_text(found, text)).program == "demos.cases.rag"
 
 
 def test_a_cut_design_computes_as_long_on_each_node() -> None:
@@ -79,11 +79,11 @@ def test_a_steady_network_keeps_all_but_jitter_and_loss(name: str) -> None:
     whole = network.load(name).sized(4)
     found = terms.steady(whole)
     assert found is not None
-    assert (found.plan.jitter, found.plan.loss) == (None, None)
-    assert (found.plan.hosts, found.plan.alpha, found.plan.beta) == (
-        whole.plan.hosts,
-        whole.plan.alpha,
-        whole.plan.beta,
+    assert (found.spec.jitter, found.spec.loss) == (None, None)
+    assert (found.spec.hosts, found.spec.alpha, found.spec.beta) == (
+        whole.spec.hosts,
+        whole.spec.alpha,
+        whole.spec.beta,
     )
     assert terms.steady(network.load("10gbe").sized(4)) is None
 

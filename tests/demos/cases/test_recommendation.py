@@ -162,9 +162,9 @@ def test_a_drill_leaves_a_server_whole() -> None:
     CATALOGUE["recommendation"] = recommendation.DRILL
     try:
         for second in ("1 @ step 9", "1 @ time 50 ms"):
-            with pytest.raises(UsageError, match=r"one of the 2 servers must stay whole between .* replicas = 1"):
+            with pytest.raises(UsageError, match=r"one of the 2 servers must survive between .* replicas = 1"):
                 Request("recommendation", 6, ["kill 0 @ step 3", f"kill {second}"]).spec()
-        with pytest.raises(UsageError, match=r"one worker of ranks 2 to 3 must stay whole"):
+        with pytest.raises(UsageError, match=r"one worker \\(ranks 2 to 3\\) must survive"):
             Request("recommendation", 4, ["kill 2 @ step 3", "kill 3 @ step 9"]).spec()
         assert Request("recommendation", 6, ["kill 0 @ step 3", "kill 1 @ step 10"]).spec().recovery == "replicate"
         assert Request("recommendation", 6, ["kill 1 @ step 3", "kill 4 @ step 9"]).spec().recovery == "replicate"
@@ -172,7 +172,7 @@ def test_a_drill_leaves_a_server_whole() -> None:
         del CATALOGUE["recommendation"]
 
 
-FEWEST = {"recommendation": "two servers", "federated": "no rule bears a liar", "swarm": "two halves"}
+FEWEST = {"recommendation": "two servers", "federated": "no rule tolerates a liar", "swarm": "two halves"}
 
 
 @pytest.mark.parametrize("name", FEWEST)

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from emulator import results
 from emulator.commands.report import report as show
+from emulator.commands.run import run
 from emulator.launch import mpirun
 from emulator.launch.job import environment, start
 
@@ -59,14 +60,17 @@ print("left")
 def test_messages_that_nobody_receives_do_not_keep_the_job(tmp_path: Path, how: str) -> None:
     program = tmp_path / "unmatched.py"
     program.write_text(f"import sys\nsys.path.insert(0, {str(ROOT)!r})\n" + UNMATCHED)
-    status, output = job(4, [str(program), how], tmp_path)
+    status, output = job(2, [str(program), how], tmp_path)
     assert status == 0, output
-    assert output.count("left") == 4
+    assert output.count("left") == 2
 
 
-def emulated_run(folder: Path, n: int, arguments: list[str]) -> subprocess.CompletedProcess[str]:
-    """Run a program; its run folder is made inside of `folder`."""
-    command = [sys.executable, "-m", "emulator", "run", f"-n{n}", "--out", str(folder / "run"), *arguments]
+def emulated_run(folder: Path, n: int, arguments: list[str], launcher: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run a program; its run folder is made inside of `folder`. Without a launcher of ours mpirun starts it."""
+    options = ["--out", str(folder / "run"), *arguments]
+    command = [sys.executable, "-m", "emulator", "run", f"-n{n}", *options]
+    if not launcher:
+        command = mpirun.command(n, ["-m", "emulator", "run", *options])
     return subprocess.run(
         command, capture_output=True, text=True, timeout=LIMIT, cwd=ROOT, env=environment(), check=False
     )
@@ -84,7 +88,7 @@ def test_a_benchmark_that_knows_nothing_of_us_measures_the_network(tmp_path: Pat
     network.write_text(NETWORK)
     done = emulated_run(
         tmp_path, 2, ["--net", str(network), "--compute", "none", "--json", str(report), "-m", "mpi4py.bench",
-            "pingpong", "--loop", "5", "--skip", "1", "--min-size", "1000", "--max-size", "2000"]
+            "pingpong", "--loop", "5", "--skip", "1", "--min-size", "1000", "--max-size", "2000"], launcher=False
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     line = next(row for row in done.stdout.splitlines() if row.strip().startswith("1024"))
@@ -169,24 +173,36 @@ assert MPI.Wtime() >= 0.1
 def test_the_clock_starts_with_the_first_call(tmp_path: Path) -> None:
     script = tmp_path / "late.py"
     script.write_text(LATE)
-    done = emulated_run(tmp_path, 2, ["--net", "10gbe", str(script)])
+    done = emulated_run(tmp_path, 2, ["--net", "10gbe", str(script)], launcher=False)
     assert done.returncode == 0, done.stderr
 
 
 def test_options_behind_the_module_are_the_programs(tmp_path: Path) -> None:
-    done = emulated_run(tmp_path, 2, ["--net", "10gbe", "-m", "mpi4py.bench", "--help"])
+    done = emulated_run(tmp_path, 1, ["--net", "10gbe", "-m", "mpi4py.bench", "--help"], launcher=False)
     assert done.returncode == 0, done.stderr
     assert "usage: python -m mpi4py.bench" in done.stdout
 
 
 @pytest.mark.parametrize(
     ("arguments", "word"),
-    [(["--net", "10gbe"], "program"), (["--net", "10gbe", "no-such.py"], "no-such.py"), (["-m", "x"], "--net"),
-     (["--net", "no-such-net", "-m", "mpi4py.bench"], "no-such-net"),
-     (["--net", "10gbe", "--json", "/no/such/folder/it.json", "-m", "mpi4py.bench"], "/no/such/folder")],
+    [(["-n2", "--net", "10gbe"], "program"), (["-n2", "--net", "10gbe", "no-such.py"], "no-such.py"),
+     (["-n2", "-m", "x"], "--net"), (["--net", "10gbe", "-m", "mpi4py.bench"], "add -n 4")],
 )  # fmt: skip
-def test_bad_usage_is_one_line(tmp_path: Path, arguments: list[str], word: str) -> None:
-    done = emulated_run(tmp_path, 2, arguments)
+def test_bad_usage_starts_nothing_and_is_one_line(arguments: list[str], word: str) -> None:
+    """In this process; that a process ends so is tested with what only ranks find bad."""
+    done = CliRunner().invoke(run, arguments)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert word in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [(["--net", "no-such-net"], "no-such-net"),
+     (["--net", "10gbe", "--json", "/no/such/folder/it.json"], "/no/such/folder")],
+)  # fmt: skip
+def test_bad_usage_that_ranks_find_is_one_line(tmp_path: Path, arguments: list[str], word: str) -> None:
+    done = emulated_run(tmp_path, 2, [*arguments, "-m", "mpi4py.bench"])
     assert done.returncode == 2
     assert word in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
@@ -220,19 +236,17 @@ def test_a_package_is_not_imported_before_its_world_is_emulated(tmp_path: Path) 
     package.mkdir()
     (package / "__init__.py").write_text(PACKAGE)
     (package / "inner.py").write_text(INNER)
-    command = [sys.executable, "-m", "emulator", "run", "-n3", "--net", "10gbe", "--out", "run"]
+    options = ["emulator", "run", "--net", "10gbe", "--out", "run", "-m"]
     variables = environment({"PYTHONPATH": str(ROOT)})
-    done = subprocess.run(
-        [*command, "-m", "pkg.inner"], capture_output=True, text=True, timeout=LIMIT, cwd=tmp_path, env=variables
-    )
+    command = mpirun.command(3, ["-m", *options, "pkg.inner"])
+    done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, cwd=tmp_path, env=variables)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("True") == 3
     assert "2 messages" in done.stdout
     assert "without pacing only MPI.Wtime reads emulated time" in " ".join(done.stdout.split())
     for missing in ("pkg", "pkg.missing", "pkg.inner.missing"):  # a package without __main__, and no module at all
-        done = subprocess.run(
-            [*command, "-m", missing], capture_output=True, text=True, timeout=LIMIT, cwd=tmp_path, env=variables
-        )
+        command = [sys.executable, "-m", *options, missing]  # refused before a job is started
+        done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, cwd=tmp_path, env=variables)
         assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
 
 
@@ -300,9 +314,6 @@ def test_without_a_network_a_traced_program_runs_on_mpi_itself(tmp_path: Path) -
     assert (result["clock"], result["network"], result["timeline"]["clock"]) == ("wall", None, "wall")
     assert [row["sent"] for row in result["timeline"]["ranks"]] == [1, 1, 1]
     assert "3 messages" in done.stdout
-    refused = emulated_run(tmp_path, 3, [str(script)])
-    assert (refused.returncode, len(refused.stderr.splitlines())) == (2, 1), refused.stderr
-    assert "--net" in refused.stderr
 
 
 @pytest.mark.parametrize("launched", [False, True])
@@ -328,11 +339,3 @@ def test_ctrl_c_ends_a_program_with_one_line(tmp_path: Path, launched: bool) -> 
     else:
         assert said == ["ended early: nothing was kept"]
     assert not (tmp_path / "run").exists()
-
-
-def test_without_ranks_there_is_one_line(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "emulator", "run", "--net", "10gbe", "-m", "mpi4py.bench"],
-        capture_output=True, text=True, timeout=LIMIT, cwd=ROOT, env=environment(), check=False,
-    )  # fmt: skip
-    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr

@@ -18,13 +18,21 @@ ROOT = Path(__file__).resolve().parents[3]
 LIMIT = 60.0
 
 
-def simulated(folder: Path, program: str, *options: str) -> subprocess.CompletedProcess[str]:
-    """Run a program on four simulated ranks; its run folder is ``run`` inside of `folder`."""
+OPTIONS = ("--simulate", "4", "--net", "10gbe", "--out", "run")
+
+
+def written(folder: Path, program: str) -> str:
+    """The file of a program that begins with its imports."""
     script = folder / "program.py"
     script.write_text("import numpy as np\nfrom mpi4py import MPI\ncomm = MPI.COMM_WORLD\n" + program)
-    command = [sys.executable, "-m", "emulator", "run", "--simulate", "4", "--net", "10gbe", "--out", "run", *options]
+    return str(script)
+
+
+def simulated(folder: Path, program: str, *options: str) -> subprocess.CompletedProcess[str]:
+    """Run a program on four simulated ranks; its run folder is ``run`` inside of `folder`."""
+    command = [sys.executable, "-m", "emulator", "run", *OPTIONS, *options, written(folder, program)]
     return subprocess.run(
-        [*command, str(script)], capture_output=True, text=True, timeout=LIMIT, cwd=folder, check=False,
+        command, capture_output=True, text=True, timeout=LIMIT, cwd=folder, check=False,
         env=environment() | {"PYTHONPATH": str(ROOT)},
     )  # fmt: skip
 
@@ -47,9 +55,10 @@ def test_a_result_says_that_it_is_simulated(tmp_path: Path) -> None:
     assert len(found["timeline"]["ranks"]) == 4
 
 
-def test_measured_compute_is_not_called_exact(tmp_path: Path) -> None:
-    ended = simulated(tmp_path, "comm.Barrier()\n")
-    assert ended.returncode == 0, ended.stderr
+def test_measured_compute_is_not_called_exact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    ended = CliRunner().invoke(run, [*OPTIONS, written(tmp_path, "comm.Barrier()\n")])
+    assert ended.exit_code == 0, ended.stderr
     assert not results.load(tmp_path / "run" / "result.json")["fidelity"]["exact"]
     assert "fidelity: exact" not in ended.stdout
     assert "--compute measured" in ended.stdout
@@ -62,9 +71,13 @@ def test_measured_compute_is_not_called_exact(tmp_path: Path) -> None:
     ("comm.recv(source=0)\n", 1, "0 -> 0"),
     ("if comm.rank == 3:\n    raise KeyboardInterrupt\ncomm.recv()\n", 130, "interrupted"),
 ])  # fmt: skip
-def test_how_a_program_ends(tmp_path: Path, program: str, status: int, last: str) -> None:
-    ended = simulated(tmp_path, program)
-    assert ended.returncode == status
+def test_how_a_program_ends(
+    tmp_path: Path, program: str, status: int, last: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In pytest's process; that the process ends so, with what ranks print, is in the test of a result."""
+    monkeypatch.chdir(tmp_path)
+    ended = CliRunner().invoke(run, [*OPTIONS, written(tmp_path, program)])
+    assert ended.exit_code == status, ended.output
     lines = ended.stderr.splitlines()
     assert last in lines[-1], ended.stderr
     assert status != 2 or len(lines) == 1
@@ -73,7 +86,7 @@ def test_how_a_program_ends(tmp_path: Path, program: str, status: int, last: str
 
 
 @pytest.mark.parametrize(("options", "words"), [
-    (["--simulate", "4"], "neither --net nor --trace"),
+    (["--simulate", "4"], "got neither"),
     (["--simulate", "4", "--trace"], "simulated ranks need a network"),
     (["--simulate", "4", "--net", "10gbe", "--pace", "2"], "--pace is for ranks of MPI"),
     (["--simulate", "4", "--net", "10gbe", "-n", "4"], "-n is for ranks of MPI"),

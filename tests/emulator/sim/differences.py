@@ -17,7 +17,7 @@ from mpi4py import MPI
 
 import emulator
 from emulator import sim
-from emulator.network import Host, Network, Nic, Path, Plan
+from emulator.network import Host, Network, NetworkSpec, Nic, Path
 from emulator.network.jitter import Exponential
 from emulator.network.loss import Loss
 from emulator.network.topology import Racks
@@ -37,7 +37,7 @@ def _unlike(ranks: int) -> Network:
             range(1 + ranks // 2), itertools.cycle([(BETA, 1e-6, 1.0), (3 * BETA, 0.0, 2.0)])
         )
     )
-    return Network(Plan("unlike", "for tests", hosts, True, 0, "cyclic", ALPHA, BETA, topology=_RACKS), ranks)
+    return Network(NetworkSpec("unlike", "for tests", hosts, True, 0, "cyclic", ALPHA, BETA, topology=_RACKS), ranks)
 
 
 def _weakened(program: Program) -> Program:

@@ -32,7 +32,7 @@ from mpi4py import MPI
 
 import emulator
 from emulator import sim
-from emulator.network import Host, Network, Nic, Path, Plan
+from emulator.network import Host, Network, NetworkSpec, Nic, Path
 
 Step = tuple[Any, ...]
 Trail = list[tuple[Any, ...]]
@@ -48,7 +48,7 @@ _SIZES = (0, 1, 1 << 10, 1 << 15, 1 << 16)  # the last one takes as long as the 
 def network(ranks: int, per_host: int) -> Network:
     """Like hosts with `per_host` ranks on each."""
     host = Host("h", Nic(BETA, BETA), 1.0, _MEMORY)
-    return Network(Plan("reference", "for tests", (host,), False, per_host, "block", ALPHA, BETA), ranks)
+    return Network(NetworkSpec("reference", "for tests", (host,), False, per_host, "block", ALPHA, BETA), ranks)
 
 
 def both(seed: int, per_host: int) -> tuple[list[Trail], list[Trail]]:

@@ -164,7 +164,7 @@ def test_a_pool_of_threads_is_refused_although_its_ranks_share_a_lock(tmp_path: 
 def test_a_wait_that_nothing_tells_of_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blocking, "_LOOK_S", 0.2)
     caught = failure(tmp_path, "import threading\nlock = threading.Lock()\nlock.acquire()\nlock.acquire()\n")
-    assert "a wait of 0.4 s for what no simulated rank does" in str(caught.cause)
+    assert "a wait of 0.4 s outside MPI" in str(caught.cause)
     assert signal.getsignal(signal.SIGALRM) == signal.SIG_DFL
 
 

@@ -79,14 +79,14 @@ class Request:
 class Job:
     """Ranks as threads, which say words and work."""
 
-    def __init__(self, size, hangs, unrest, naps, news=None):
-        """`unrest[rank]`: what each knows of deaths as long as nothing hangs for it."""
+    def __init__(self, size, hangs, death_state, naps, news=None):
+        """`death_state[rank]`: what each knows of deaths as long as nothing hangs for it."""
         self.needed, news = set(range(size)), news or {}
         self.bases = []
         for number in reversed(range(agreement.AGREE_COMMS)):
             behind = self.bases[0] if self.bases else None
             self.bases.insert(0, Base(self.needed, hangs.get(number, {}), news.get(number, ()), behind))
-        self.size, self.unrest, self.naps = size, unrest, naps
+        self.size, self.death_state, self.naps = size, death_state, naps
         self.came = [set() for _ in range(WORDS + 2)]
         self.revoked = [threading.Event() for _ in range(WORDS + 2)]
         self.said = [[] for _ in range(size)]
@@ -107,11 +107,11 @@ class Job:
             for event in self.revoked[len(self.got[rank]) : len(self.got[rank]) + 1 + ahead]:
                 event.set()
 
-        def unrest():
+        def death_state():
             hangs = rank in agreements.comm.base.hangs.get(agreements.comm.number - 1, ())
-            return max(self.unrest[rank], RECENT if hangs else QUIET)
+            return max(self.death_state[rank], RECENT if hangs else QUIET)
 
-        agreements = Agreements(comm, unrest, wake_workers)
+        agreements = Agreements(comm, death_state, wake_workers)
         for step in range(WORDS):
             time.sleep(self.naps[step][rank])
             worked = self.work(rank, step)
@@ -166,21 +166,23 @@ def hasty(monkeypatch):
         st.integers(0, agreement.AGREE_COMMS - 2), st.dictionaries(st.integers(0, 4), SOME, max_size=2), max_size=3
     ),
     naps=st.lists(st.tuples(*[NAP] * SIZE), min_size=WORDS, max_size=WORDS),
-    unrest=st.lists(st.sampled_from([QUIET, RECENT, FRESH]), min_size=SIZE, max_size=SIZE),
+    death_state=st.lists(st.sampled_from([QUIET, RECENT, FRESH]), min_size=SIZE, max_size=SIZE),
     news=st.dictionaries(st.integers(0, agreement.AGREE_COMMS - 1), st.sets(st.integers(0, 4), max_size=2), max_size=3),
 )
 @example(
-    hangs={0: {1: ALL}, 1: {0: ALL}}, unrest=[QUIET] * SIZE, naps=[AT_ONCE] * WORDS, news={0: {1}}
+    hangs={0: {1: ALL}, 1: {0: ALL}}, death_state=[QUIET] * SIZE, naps=[AT_ONCE] * WORDS, news={0: {1}}
 )  # a vote hangs as well
-@example(hangs={0: {1: ALL}, 1: {0: {2}}}, unrest=[QUIET] * SIZE, naps=[AT_ONCE] * WORDS, news={0: {1}})  # for one only
 @example(
-    hangs={0: {1: {0}}, 1: {1: ALL}}, unrest=[QUIET] * SIZE, naps=[AT_ONCE] * WORDS, news={0: {1}}
+    hangs={0: {1: ALL}, 1: {0: {2}}}, death_state=[QUIET] * SIZE, naps=[AT_ONCE] * WORDS, news={0: {1}}
+)  # for one only
+@example(
+    hangs={0: {1: {0}}, 1: {1: ALL}}, death_state=[QUIET] * SIZE, naps=[AT_ONCE] * WORDS, news={0: {1}}
 )  # the question how far all are
 @example(
-    hangs={0: {1: {0, 1}}, 1: {2: {1}}}, unrest=[QUIET] * SIZE, naps=[AT_ONCE] * WORDS, news={0: {1}}
+    hangs={0: {1: {0, 1}}, 1: {2: {1}}}, death_state=[QUIET] * SIZE, naps=[AT_ONCE] * WORDS, news={0: {1}}
 )  # the word said again
-def test_whatever_hangs_all_get_what_all_said(hasty, hangs, unrest, naps, news):
-    job = Job(SIZE, hangs, unrest, naps, news)
+def test_whatever_hangs_all_get_what_all_said(hasty, hangs, death_state, naps, news):
+    job = Job(SIZE, hangs, death_state, naps, news)
     job.run()
     agreed = [reduce(and_, words) for words in zip(*job.said, strict=True)]
     # The last word is for leaving together: whoever has left adds nothing when it is said again.
@@ -189,10 +191,10 @@ def test_whatever_hangs_all_get_what_all_said(hasty, hangs, unrest, naps, news):
     assert [len(got) for got in job.got] == [WORDS] * SIZE
 
 
-@pytest.mark.parametrize("unrest", [FRESH, RECENT])
-def test_who_is_ahead_and_at_work_is_called_in(hasty, unrest):
+@pytest.mark.parametrize("death_state", [FRESH, RECENT])
+def test_who_is_ahead_and_at_work_is_called_in(hasty, death_state):
     """Rank 0 alone gets no outcome of word 1; the others wait for its message, on a lane that it does not know yet."""
-    job = Job(SIZE, {0: {1: {0}}}, [unrest, QUIET, QUIET], [AT_ONCE] * WORDS)
+    job = Job(SIZE, {0: {1: {0}}}, [death_state, QUIET, QUIET], [AT_ONCE] * WORDS)
     job.run()
     assert len({tuple(got) for got in job.got}) == 1
     assert not job.said[1][2] & 1, "the work behind the word that hung was given up"
@@ -207,15 +209,15 @@ def test_who_gives_up_calls_the_others_even_if_nothing_hangs_for_them(hasty):
     assert [len(got) for got in job.got] == [WORDS] * SIZE
 
 
-@pytest.mark.parametrize("unrest", [RECENT, QUIET])
-def test_a_late_rank_is_not_disturbed_when_no_death_is_fresh(monkeypatch, unrest):
+@pytest.mark.parametrize("death_state", [RECENT, QUIET])
+def test_a_late_rank_is_not_disturbed_when_no_death_is_fresh(monkeypatch, death_state):
     monkeypatch.setattr(agreement, "STUCK_S", 0.2)
     naps = [(0.4 if step == 1 else 0.0, 0.0, 0.0) for step in range(WORDS)]
-    job = Job(SIZE, {}, [unrest] * SIZE, naps)
+    job = Job(SIZE, {}, [death_state] * SIZE, naps)
     job.run()
     assert all(word & 1 for said in job.said for word in said)
     assert not any(event.is_set() for event in job.revoked)
-    assert job.bases[0].revoked == (unrest == RECENT)
+    assert job.bases[0].revoked == (death_state == RECENT)
 
 
 def test_where_nobody_knows_of_a_death_nobody_votes(hasty):

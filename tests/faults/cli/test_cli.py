@@ -75,7 +75,7 @@ def test_a_refusal_ends_the_process_with_one_line_and_status_2(tmp_path) -> None
         (["--deadline", "inf"], "--deadline: a time is a number >= 0"),
         (["--mtbf", "nan"], "--mtbf: a time is a number >= 0"),
         (["--limit", "1 s"], "--limit is for --detector heartbeat, phi or swim"),
-        (["--spares", "1"], "ranks wait for --recovery spare only, got --spares 1 with shrink"),
+        (["--spares", "1"], "--spares is only for --recovery spare, got --spares 1 with shrink"),
         (["--recovery", "respawn", "--spares", "2"], "got --spares 2 with respawn"),
         (["--pace", "3"], "--pace is for an emulated network, got no --net"),
         (["--recovery", "restart", "--checkpoint-every", "0"], "from --mtbf, got none"),

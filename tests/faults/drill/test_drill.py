@@ -304,7 +304,7 @@ def test_too_few_ranks_are_refused_before_anything_starts(tmp_path) -> None:
         ({"recovery": "continue"}, "ring recovers by shrink, spare, respawn, restart"),
         ({"recovery": "spare", "spares": 0}, "--spares 1"),
         ({"recovery": "shrink", "detector": "nobody"}, "a detector is one of"),
-        ({"recovery": "respawn", "detector": "swim"}, "ring by shrink or spare, got ring by respawn"),
+        ({"recovery": "respawn", "detector": "swim"}, "ring with --recovery shrink or spare, got ring with respawn"),
         ({"recovery": "shrink", "options": {"colour": 1}}, "has the options"),
     ):
         with pytest.raises(UsageError, match=said):
@@ -329,11 +329,11 @@ def test_a_network_that_is_cut_and_loses_messages_changes_no_result(tmp_path) ->
 @pytest.mark.parametrize(
     ("line", "options", "said"),
     [
-        ("corrupt 1 @ step 2", {}, "which --recovery restart and --checkpoint memory,disk write"),
+        ("corrupt 1 @ step 2", {}, "does not write: choose --recovery restart or --checkpoint memory,disk"),
         ("lose 1 @ step 2 by 5 %", {}, "choose one with --net"),
-        ("kill 1 @ emulated 1 s", {}, "choose --net"),
-        ("cut 0|1 @ step 2", {"net": "1gbe"}, "a cut heals by itself"),
-        ("lie 1 @ step 2", {}, "a lie is not detected in ring: choose federated"),
+        ("kill 1 @ emulated 1 s", {}, "choose one with --net"),
+        ("cut 0|1 @ step 2", {"net": "1gbe"}, "a cut needs a duration: add 'for 200 ms'"),
+        ("lie 1 @ step 2", {}, "ring does not detect false values: choose federated"),
         ("kill 1 @ phase all_gahter", {}, "has the phases reduce_scatter, all_gather, agree"),
         ("kill host 1 @ step 2", {}, "host 1 is outside the job"),
         ("kill 1 @ step 2", {"net": "nowhere"}, "no network 'nowhere'"),

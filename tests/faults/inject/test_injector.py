@@ -170,9 +170,9 @@ def test_what_fired_is_in_the_journal_and_on_the_board(tmp_path) -> None:
 def test_a_liar_says_something_else_than_it_means(tmp_path, how: str, expected: list[float]) -> None:
     faults = injector(tmp_path, [f"lie 1 @ step 1 by {how}"])
     truth = np.array([1.0, -2.0])
-    assert faults.spoken(truth) is truth
+    assert faults.falsified(truth) is truth
     faults.at_step(1)
-    np.testing.assert_array_equal(faults.spoken(truth), expected)
+    np.testing.assert_array_equal(faults.falsified(truth), expected)
     np.testing.assert_array_equal(truth, [1.0, -2.0])
 
 
@@ -180,7 +180,7 @@ def test_a_random_lie_is_another_one_each_time(tmp_path) -> None:
     faults = injector(tmp_path, ["lie 1 @ step 1 by random"])
     faults.at_step(1)
     truth = np.array([1.0, -2.0])
-    one, other = faults.spoken(truth), faults.spoken(truth)
+    one, other = faults.falsified(truth), faults.falsified(truth)
     assert one.shape == truth.shape
     assert np.isfinite(one).all()
     assert not np.array_equal(one, truth)
@@ -191,13 +191,13 @@ def test_a_lie_ends_by_itself(tmp_path) -> None:
     faults = injector(tmp_path, ["lie 1 @ step 0 for 1 ns"])
     faults.at_step(0)
     truth = np.ones(3)
-    assert faults.spoken(truth) is truth
+    assert faults.falsified(truth) is truth
 
 
 def test_a_slow_rank_sleeps_for_the_rest_of_its_time(tmp_path) -> None:
     clock = GivenClock()
     faults = injector(tmp_path, ["slow 1 @ step 0 by 4"], platform=Platform(clock))
-    faults.drag(0.5)
+    faults.stretch(0.5)
     faults.at_step(0)
-    faults.drag(0.5)
+    faults.stretch(0.5)
     assert clock.slept == [1.5]

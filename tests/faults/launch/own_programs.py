@@ -35,7 +35,7 @@ with faults.recovering(MPI.COMM_WORLD, state, policy=policy) as job:
             state["sum"] += all_reduce(job.comm, np.ones(3))
     if job.comm.rank == 0:
         print("sum", *state["sum"])
-if what == "bug behind" and MPI.COMM_WORLD.rank == 1:
+if what == "bug after" and MPI.COMM_WORLD.rank == 1:
     raise ValueError("mine")
 if what == "exit":
     sys.exit(5)

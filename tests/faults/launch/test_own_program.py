@@ -11,9 +11,8 @@ from typing import Any
 
 import pytest
 
-from emulator import results
+from emulator import policies, results
 from emulator.trace import loading
-from faults import policies
 from faults.launch import own_program, rank_watch
 from faults.record import outcome
 from tests.emulator.trace import perfetto_format
@@ -89,7 +88,7 @@ def test_each_example_survives_its_kill(tmp_path, arguments: str, said: str) -> 
         ("", 0, "sum 20.0 20.0 20.0\n"),
         ("bug", 1, ""),
         ("bug of one", 0, "sum 13.0 13.0 13.0\n"),
-        ("bug behind", 1, "sum 20.0 20.0 20.0\n"),
+        ("bug after", 1, "sum 20.0 20.0 20.0\n"),
         ("exit", 5, "sum 20.0 20.0 20.0\n"),
     ],
 )

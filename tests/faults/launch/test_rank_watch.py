@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from faults import policies
+from emulator import policies
 from faults.launch import own_program, rank_watch
 from faults.launch.live import RanksAtWork
 from faults.launch.rank_watch import STALL_S, RankWatch, lost_early
@@ -71,7 +71,7 @@ def test_a_killed_mpirun_is_named_and_not_an_earlier_victim(tmp_path, policy, st
     assert job.why == ("" if status else killed)
     assert capsys.readouterr().err == (f"error: not recovered: {killed}\n" if status else "")
     assert own_program.failed([Process(REACHED, began=True)], 137, 0, watch.why) == own_program.NOT_RECOVERED
-    assert capsys.readouterr().err.startswith(f"error: all steps are done, but {killed} behind the loop")
+    assert capsys.readouterr().err.startswith(f"error: all steps are done, but {killed} after the loop")
 
 
 def test_an_mpirun_that_is_told_to_end_was_not_killed(tmp_path) -> None:
@@ -255,7 +255,7 @@ def test_a_launch_whose_repair_hung_is_started_again_unless_all_steps_are_done(p
     [
         (
             [Process(REACHED, 3, -9, began=True), Process(LEFT, 0, 0, began=True)], 3,
-            "error: all steps are done, but rank 3 was killed by SIGKILL behind the loop, where a result may be "
+            "error: all steps are done, but rank 3 was killed by SIGKILL after the loop; a result may be "
             "missing: 1 of 2 processes came to the end of the program",
         ),
         (

@@ -40,7 +40,7 @@ def test_a_notice_that_could_never_come_is_refused(notice) -> None:
 
 def test_rejoin_is_asked_and_so_a_callable(monkeypatch) -> None:
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
-    with pytest.raises(UsageError, match=r"rejoin is a callable that says whether there is room .*, got True"):
+    with pytest.raises(UsageError, match=r"rejoin must be a callable .*, got True"):
         recovering(MPI.COMM_SELF, {}, policy="rejoin", rejoin=True)  # type: ignore[arg-type]
 
 

@@ -1,4 +1,4 @@
-"""What a rank alone has comes back from its buddy's memory, or from disk where both are lost.
+"""The private state of a rank is restored from its buddy's memory, or from disk where both are lost.
 
 Which copy is used is the policies' own code, and drilled on simulated ranks; a sample is on real ones.
 """
@@ -83,7 +83,10 @@ def test_a_kill_within_a_step_and_its_copy_to_the_buddy(tmp_path, offset: int, c
 
 @pytest.mark.parametrize(
     ("lines", "said"),
-    [(["kill 2,3 @ step 12"], "both lost"), (["kill 0 @ step 5", "kill 2,4 @ step 12"], "no rank is left to go on")],
+    [
+        (["kill 2,3 @ step 12"], "both lost"),
+        (["kill 0 @ step 5", "kill 2,4 @ step 12"], "no rank is left to take over"),
+    ],
 )
 def test_what_no_level_has_is_lost_with_a_reason(tmp_path, lines, said) -> None:
     evaluation = simulated(tmp_path, lines, levels="memory")
@@ -103,7 +106,7 @@ def test_levels_need_agreements() -> None:
     assert Request("ring", 5, [], "spare", options={"agree": 4}, **order).spec(0).options["agree"] == 4
     with pytest.raises(UsageError, match="--agree-every 1 or more, got 0"):
         Request("ring", 5, [], "spare", options={"agree": 0}, **order).spec(0)
-    with pytest.raises(UsageError, match="every=1 or more goes with levels, got 0"):
+    with pytest.raises(UsageError, match="give every >= 1, got 0"):
         recovering(MPI.COMM_SELF, {}, policy="spare", levels=Levels({}), every=0)
 
 
@@ -117,4 +120,4 @@ def test_the_oracle_finds_a_rank_whose_own_state_missed_a_step(tmp_path) -> None
     result = {"place": 1, "wrong": 0, "own": digest(own), "digest": "", "losses": []}
     ok, said = oracles.same_training(spec, tmp_path, [result])
     assert not ok
-    assert "rank 1 alone" in said
+    assert "private state of rank 1" in said

@@ -299,7 +299,7 @@ def test_exit_behind_the_last_step_leaves_the_loop_as_its_end_does(tmp_path, mon
 def test_a_loop_in_a_loop_is_refused(monkeypatch) -> None:
     monkeypatch.setattr(program_failure._Loop, "entered", True)
     monkeypatch.setattr(program_failure._Loop, "drill", None)
-    with pytest.raises(UsageError, match=r"recovering begins a loop in a loop, .* end the first before"):
+    with pytest.raises(UsageError, match=r"recovering begins a loop inside another one, .* end the first one before"):
         program_failure.check_no_loop("recovering")
 
 

@@ -139,7 +139,7 @@ def test_a_failing_client_leaves_and_the_others_go_on(comm, rounds, error):
 def test_a_liar_does_not_get_through(comm, name, lie):
     me = comm.Get_rank()
     if me == 0:
-        with serving(comm, np.zeros(N), aggregate=rules.of(name).bearing(1)) as server:
+        with serving(comm, np.zeros(N), aggregate=rules.of(name).tolerating(1)) as server:
             record = server.round()
         assert record.broken == ([3] if np.isnan(lie) else [])
         np.testing.assert_allclose(server.model, 1.0, atol=1e-3)
@@ -163,7 +163,7 @@ def test_drop_outs_that_leave_a_robust_rule_too_few_make_the_round_void(comm, ab
     """A median against one liar needs three answers: with two the model stays, and the round says why."""
     me = comm.Get_rank()
     if me == 0:
-        with serving(comm, np.zeros(N), aggregate=rules.of("median").bearing(1)) as server:
+        with serving(comm, np.zeros(N), aggregate=rules.of("median").tolerating(1)) as server:
             records = [server.round() for _ in range(3)]
         assert [bool(record.void) for record in records] == [number == absent_in for number in range(3)]
         assert "3" in records[absent_in].void
@@ -176,7 +176,7 @@ def test_drop_outs_that_leave_a_robust_rule_too_few_make_the_round_void(comm, ab
 def test_a_rule_that_can_never_work_is_refused(comm, liars):
     if comm.Get_rank() == 0:
         with (
-            serving(comm, np.zeros(N), aggregate=rules.of("median").bearing(liars)) as server,
+            serving(comm, np.zeros(N), aggregate=rules.of("median").tolerating(liars)) as server,
             pytest.raises(UsageError, match="median"),
         ):
             server.round()

@@ -9,7 +9,7 @@ from emulator.errors import UsageError
 from primitives.federated import rules
 from primitives.federated.rules import weighted_mean
 
-ROBUST = [rule for rule in rules.RULES.values() if rule.bears]
+ROBUST = [rule for rule in rules.RULES.values() if rule.tolerates]
 
 
 @st.composite
@@ -92,9 +92,9 @@ def test_an_impossible_number_of_liars_is_refused_with_the_reason(rule):
         most, examples = rule.most_liars(m), np.ones(m)
         rows = np.random.default_rng(m).normal(size=(m, 3))
         if most >= 0:
-            rule.bearing(most)(rows, examples)
+            rule.tolerating(most)(rows, examples)
         with pytest.raises(UsageError, match=r"2 f \+ ") as caught:
-            rule.bearing(most + 1)(rows, examples)
+            rule.tolerating(most + 1)(rows, examples)
         assert "\n" not in str(caught.value)
 
 
@@ -102,7 +102,7 @@ def test_an_impossible_number_of_liars_is_refused_with_the_reason(rule):
     ("call", "words"),
     [
         (lambda rows: rules.median(rows, -1), "at least 0"),
-        (lambda rows: rules.of("mean").bearing(1), "bears no liars"),
+        (lambda rows: rules.of("mean").tolerating(1), "tolerates no liars"),
         (lambda rows: rules.median(rows[0], 0), "shape"),
         (lambda rows: rules.of("vote"), "a rule is one of"),
         (lambda rows: rules.median(np.where(rows > -9, np.nan, 0), 1), "5 of 5 updates hold NaN"),
@@ -118,4 +118,4 @@ def test_one_liar_ruins_a_mean_and_no_other_rule():
     rows = np.vstack([honest, [[1e9, -1e9]]])
     assert abs(weighted_mean(rows, np.ones(9))).max() > 1e6
     for rule in ROBUST:
-        np.testing.assert_allclose(rule.bearing(1)(rows, np.ones(9)), [1, 1], atol=1e-3)
+        np.testing.assert_allclose(rule.tolerating(1)(rows, np.ones(9)), [1, 1], atol=1e-3)

@@ -24,7 +24,7 @@ _ALONE = {
     "demos.speedup": None,
     "demos.scale": None,
     "demos.design": {"check", "draw", "new", "plan", "predict", "receipts", "tolerance", "tools"},
-    "emulator": {"compare", "networks"},
+    "emulator": {"compare", "networks", "trace"},
     "faults": {"month"},
 }
 """Commands that start no processes, with or without ``--simulate``: all verbs, or those named."""
@@ -32,13 +32,17 @@ _ALONE = {
 
 def run(command: str, folder: Path) -> tuple[int, str]:
     """Run a command of a document in a folder; its exit status, its output and errors as one text."""
-    found = _alone(command)
+    bare, _, kept = command.partition(" > ")
+    found = _alone(bare)
     if found is None:
         return in_shell(command, folder)
     main, arguments = found
     argv = mock.patch.object(sys, "argv", [main.name, *arguments])
     with contextlib.chdir(folder), argv, mock.patch.dict(CATALOGUE):  # to which a command adds a case's drill
         done = CliRunner().invoke(main, arguments, env=environment(), catch_exceptions=False)
+    if kept:
+        (folder / shlex.split(kept, comments=True)[0]).write_text(done.stdout)
+        return done.exit_code, done.stderr
     return done.exit_code, done.output
 
 

@@ -100,8 +100,8 @@ STEPS: dict[str, Short | By | NotHere] = {
         Short("python -m faults soak --simulate 6 --kills 6 --patterns ring,parameter-server,gossip "
               "--policies restart,continue,replicate --seed 78", other=" by "),
     "python -m faults alarms --detectors runtime,heartbeat,phi --full":
-        Short("python -m faults alarms -n 3 --detectors runtime --situations kill,late --full",
-              other="^(detector|runtime|heartbeat|phi|limits)|^  (hang|compute|crowd|straggler|pause): "),
+        Short("python -m faults alarms -n 3 --detectors runtime --situations late --full",
+              other="^(detector|runtime|heartbeat|phi|limits)|^  (kill|hang|compute|crowd|straggler|pause): "),
     "python -m faults trace -n 4 --spares 1 --work '4 s' --mtbf '4 s,2 s,1 s'":
         Short("python -m faults trace -n 3 --spares 1 --policies shrink --work '0.5 s' --mtbf '0.3 s'",
               other=r"^(policy|shrink|spare|respawn|restart)|no two policies|every|^ *\d+ steps|best of"),
@@ -136,6 +136,9 @@ STEPS: dict[str, Short | By | NotHere] = {
     # docs/timeline.md
     "python -m demos.ring -n 4 --net 10gbe --trace":
         Short("python -m demos.ring --simulate 4 --net 10gbe --trace --sizes 8,1K --budget 1"),
+    "python -m demos.ring -n 4 --net 10gbe --trace --sizes 8:64K --budget 4 --quiet":
+        Short("python -m demos.ring --simulate 4 --net 10gbe --trace --sizes 8:64K --budget 1 --quiet"),
+    "python -m emulator trace runs/ring/latest": Short(other=" on the emulated clock"),
     "python -m faults drill ring -n 4 --fault 'kill 2 @ step 10' --recovery shrink --trace":
         Short("python -m faults drill ring --simulate 4 --fault 'kill 2 @ step 10' --recovery shrink --trace"),
     "python -m emulator run -n 4 --net 10gbe --trace -m mpi4py.bench ringtest":

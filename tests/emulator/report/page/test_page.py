@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from demos import design, gossip, parameter_server, scatter_gather
-from demos.cases import recommendation
+from demos.cases import swarm
 from emulator import results
 from emulator.commands.report import report
 from emulator.errors import CannotWrite
@@ -179,7 +179,7 @@ SIMULATED = {
     "parameter server": (parameter_server.main, "--simulate", "4", "--steps", "10", *NET),
     "scatter-gather": (scatter_gather.main, "--simulate", "4", *NET),
     "design run": (design.main, "run", str(CASES / "example_a.toml"), "--simulate", "4", "--cap", "4K"),
-    "case": (recommendation.main, "--simulate", "4", "--net", "10gbe"),
+    "case": (swarm.main, "--simulate", "4", "--net", "home"),
 }
 
 

@@ -118,11 +118,11 @@ def test_emulated_ranks(comm: MPI.Intracomm, size: int, sharing: str) -> None:
 
 def test_files() -> None:
     link = '[link]\nlatency = "1 us"\nbandwidth = "1 GB/s"\n'
-    plan = parse(link + '[protocol]\npreset = "openmpi-tcp"\nsend_overhead = "1 us"').plan
-    assert plan.protocol == Protocol(eager_limit=65_472, send_overhead=1e-6)
-    assert plan.sharing == "packet"
-    assert parse('sharing = "message"\n' + link + '[protocol]\npreset = "openmpi-tcp"').plan.sharing == "message"
-    assert parse(link).plan.protocol is None
+    spec = parse(link + '[protocol]\npreset = "openmpi-tcp"\nsend_overhead = "1 us"').spec
+    assert spec.protocol == Protocol(eager_limit=65_472, send_overhead=1e-6)
+    assert spec.sharing == "packet"
+    assert parse('sharing = "message"\n' + link + '[protocol]\npreset = "openmpi-tcp"').spec.sharing == "message"
+    assert parse(link).spec.protocol is None
     for text, message in {
         "[protocol]": r"protocol: it says nothing: give eager_limit, an overhead, or preset",
         "[protocol]\neager_limit = 0": "protocol.eager_limit: must be at least 1 byte, got 0",
