@@ -23,6 +23,7 @@ import emulator
 from demos._lib import scatter_gather_times
 from demos._lib.cases import corpus
 from demos._lib.formulas import judge
+from demos._lib.stragglers import in_parts
 from demos._lib.timing import begin_together, live_s
 from demos.parameter_server import parse_slow
 from emulator import carrier, costs
@@ -128,9 +129,7 @@ def _uneven(run: Run, texts: list[corpus.Document]) -> None:
     total = SECONDS_PER_CHARACTER * sum(lengths)
 
     def work(length: int) -> Generator[None, None, int]:
-        for _ in range(SLICES):
-            emulator.compute(run.comm, SECONDS_PER_CHARACTER * length / SLICES)
-            yield
+        yield from in_parts(run.comm, SECONDS_PER_CHARACTER * length, SLICES)
         return length
 
     def plain(length: int) -> int:
@@ -184,9 +183,7 @@ class Search:
 
         def look(task: tuple[int, str]) -> Generator[None, None, list[corpus.Hit]]:
             shard, question = task
-            for _ in range(SLICES):
-                emulator.compute(self.run.comm, self.task_s * factor / SLICES)
-                yield
+            yield from in_parts(self.run.comm, self.task_s, SLICES, factor)
             return corpus.search(self._shards[shard], question, BEST)
 
         begin_together(self.run)

@@ -42,10 +42,14 @@ def batch(size: int, seed: int, worker: int, step: int, count: int) -> NDArray[n
 
 def probabilities(weights: Array, images: Array) -> Array:
     """Probability of each class for each image, shape (images, 10)."""
-    scores = images @ weights
-    scores -= scores.max(axis=1, keepdims=True)
-    np.exp(scores, out=scores)
-    return scores / scores.sum(axis=1, keepdims=True)
+    return softmax(images @ weights)
+
+
+def softmax(scores: Array) -> Array:
+    """Exponentials along the last axis, divided by their sum."""
+    powers = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    found: Array = powers / powers.sum(axis=-1, keepdims=True)
+    return found
 
 
 def gradient(weights: Array, images: Array, digits: NDArray[np.int64]) -> Array:

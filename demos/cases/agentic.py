@@ -290,7 +290,7 @@ def _matches(spec: JobSpec, folder: Path, results: Sequence[dict[str, Any]]) -> 
 
 DRILL = Pattern(
     "agentic", "sharded training, then requests", ("respawn", "spare"), 40, _matches,
-    "losses and answers are those of one process", options={"program": "demos.cases.agentic"}, phases={}, transfer="",
+    "losses and answers are those of one process", options={"program": "demos.cases.agentic"},
     least_ranks=RANKS,
 )  # fmt: skip
 

@@ -224,7 +224,7 @@ def _matches(spec: JobSpec, folder: Path, results: Sequence[dict[str, Any]]) -> 
 
 DRILL = Pattern(
     "hospitals", "federated training under elected servers", ("continue",), 40, _matches,
-    "the rounds that took place, in one process", options={"program": "demos.cases.federated"}, phases={}, transfer="",
+    "the rounds that took place, in one process", options={"program": "demos.cases.federated"},
     least_ranks=RANKS, fewest=2,
 )  # fmt: skip
 

@@ -244,7 +244,7 @@ def _check(job: JobSpec) -> None:
 
 DRILL = Pattern(
     "rag", "a search service whose shards have replicas", ("replicate",), 40, _matches,
-    "every answer is that of the one-process index", options={"program": "demos.cases.rag"}, phases={}, transfer="",
+    "every answer is that of the one-process index", options={"program": "demos.cases.rag"},
     least_ranks=RANKS + 1, fewest=RANKS, check=_check,
 )  # fmt: skip
 

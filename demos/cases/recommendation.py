@@ -271,8 +271,8 @@ def _check(job: JobSpec) -> None:
 
 DRILL = Pattern(
     "recommendation", "a click model whose shards have replicas", ("replicate",), 40, _matches,
-    "the weights of the one-process training", options={"program": "demos.cases.recommendation"}, phases={},
-    transfer="", leader="server", least_ranks=RANKS, fewest=2, check=_check,
+    "the weights of the one-process training", options={"program": "demos.cases.recommendation"},
+    leader="server", least_ranks=RANKS, fewest=2, check=_check,
 )  # fmt: skip
 
 

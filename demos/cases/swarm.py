@@ -285,7 +285,7 @@ def _matches(spec: JobSpec, folder: Path, results: Sequence[dict[str, Any]]) -> 
 
 DRILL = Pattern(
     "swarm", "agents that search an area", ("continue",), 60, _matches, "the true heights, to a measurement's noise",
-    options={"program": "demos.cases.swarm"}, phases={}, transfer="", least_ranks=RANKS, fewest=2,
+    options={"program": "demos.cases.swarm"}, least_ranks=RANKS, fewest=2,
 )  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +50,8 @@ class Pattern:
     matches: Callable[[JobSpec, Path, Results], Finding]
     oracle: str
     options: dict[str, Any]
-    phases: dict[str, str]
-    transfer: str
+    phases: dict[str, str] = field(default_factory=dict)
+    transfer: str = ""
     trains: bool = False
     leader: str = ""
     needs_roles: bool = False

@@ -21,6 +21,7 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from demos._lib.cases import corpus
+from demos._lib.digits import softmax
 from primitives.collectives.all_reduce import all_reduce
 
 Array = NDArray[np.float64]
@@ -109,7 +110,7 @@ def step(grid: Grid, shard: Weights, data: NDArray[np.int64], number: int) -> fl
     seen[np.arange(len(wanted))[:, None], contexts + np.arange(CONTEXT) * V] = 1.0
     hidden = np.tanh(seen @ shard["w1"])
     logits = grid.summed(grid.tensor_comm, hidden @ shard["w2"]) + shard["b2"]
-    chances = _softmax(logits)
+    chances = softmax(logits)
     loss = -np.log(chances[np.arange(len(wanted)), wanted]).sum() / BATCH
     chances[np.arange(len(wanted)), wanted] -= 1.0
     slope = chances / BATCH
@@ -127,12 +128,6 @@ def step(grid: Grid, shard: Weights, data: NDArray[np.int64], number: int) -> fl
     return float(flat[-1])
 
 
-def _softmax(logits: Array) -> Array:
-    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    found: Array = powers / powers.sum(axis=-1, keepdims=True)
-    return found
-
-
 def losses_alone(data: NDArray[np.int64], hidden: int, steps: int) -> tuple[list[float], Weights]:
     """The oracle: the losses of one process, and its model."""
     whole, grid = begin(hidden), Grid()
@@ -142,7 +137,7 @@ def losses_alone(data: NDArray[np.int64], hidden: int, steps: int) -> tuple[list
 def chances(whole: Weights, context: Any) -> Array:
     """Of each next character after a context."""
     rows = np.asarray(context) + np.arange(CONTEXT) * V
-    found: Array = _softmax(np.tanh(whole["w1"][rows].sum(axis=0)) @ whole["w2"] + whole["b2"])
+    found: Array = softmax(np.tanh(whole["w1"][rows].sum(axis=0)) @ whole["w2"] + whole["b2"])
     return found
 
 
