@@ -108,7 +108,7 @@ def episodes_alone(whole: model.Weights) -> list[str]:
 
 
 def scaled(sheet: Sheet, ranks: int) -> Sheet:
-    """The design with as many nodes as there are beside the orchestrator, eight tasks each; a thousandth of the time."""
+    """The design with a node on each rank but the orchestrator, eight tasks for each node; a thousandth of the time."""
     nodes, task = ranks - 1, sheet.task[0]
     asked = sheet.partition.nodes if sheet.partition and sheet.partition.nodes else nodes
     texts = {"request_bytes": len(pickle.dumps(("draft", PROMPTS[0], 0))), "answer_bytes": len(PROMPTS[0]) + SHORT}
