@@ -1,4 +1,4 @@
-"""The cluster and its instruments: an emulated network under mpi4py, clocks, timing, fits, costs, results."""
+"""The emulated cluster and its instruments: a network under mpi4py, clocks, timing, fits, costs, results."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if sys.argv[:1] == ["-m"] and signal.getsignal(signal.SIGINT) is signal.default_
 
 
 def now(comm: Any) -> float:
-    """Seconds on the clock that counts for `comm`: its emulated clock, or the wall's on a bare communicator."""
+    """Seconds on the clock of `comm`: its emulated clock, or the wall clock on a bare communicator."""
     from emulator.carrier import of
 
     return of(comm).now()
 
 
 def compute(comm: Any, seconds: float) -> None:
-    """Spend `seconds` of declared computing: on the emulated clock of `comm`, or asleep on a bare communicator."""
+    """Spend `seconds` of declared compute: on the emulated clock of `comm`, or asleep on a bare communicator."""
     from emulator.carrier import of
 
     of(comm).compute(seconds)

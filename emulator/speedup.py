@@ -36,7 +36,7 @@ Communication = Callable[[NDArray[Any]], NDArray[Any]]
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table; times in seconds."""
+    """A line of the table; times in seconds."""
 
     p: int
     compute: float
@@ -51,12 +51,12 @@ class Row:
         return self.speedup / self.p
 
     def record(self) -> dict[str, float]:
-        """All of it as a mapping, the efficiency included."""
+        """The row as a mapping, with its efficiency."""
         return {**asdict(self), "efficiency": self.efficiency}
 
 
 class Speedup:
-    """S(p) for a compute time and a communication time.
+    """S(p) of a job with a compute time and a communication time.
 
     Parameters
     ----------
@@ -90,12 +90,12 @@ class Speedup:
         return [self.row(p) for p in nodes]
 
     def best(self, most: int = MOST_NODES) -> Row:
-        """The row of p*, the p in 1..most with the shortest step; the smallest of equals."""
+        """The row of p*, the p in 1..most with the shortest step; the smallest of equal ones."""
         p = np.arange(1, most + 1)
         return self.row(int(p[np.argmin(self.t_comp / p + self.communication(p))]))
 
     def knee(self, most: int = MOST_NODES) -> Row:
-        """The row of the fewest nodes whose step is at most 5 % longer than the shortest: how many to ask for."""
+        """The row of the fewest nodes whose step is at most 5 % longer than the shortest: the nodes to request."""
         p = np.arange(1, most + 1)
         steps = self.t_comp / p + self.communication(p)
         return self.row(int(p[np.flatnonzero(steps <= (1 + KNEE) * steps.min())[0]]))
@@ -130,7 +130,7 @@ def _check_terms(**terms: float) -> None:
 
 
 def textbook(t_comp: float, alpha: float, beta: float) -> Speedup:
-    """Ring all-reduce as the textbook writes it: alpha per hop of one pass, beta the whole model's transfer time.
+    """Ring all-reduce as in the textbook: alpha per hop of one pass, beta the time to transfer the whole model.
 
     Parameters
     ----------
@@ -141,7 +141,7 @@ def textbook(t_comp: float, alpha: float, beta: float) -> Speedup:
 
 
 def ring(t_comp: float, alpha: float, beta: float) -> Speedup:
-    """Ring all-reduce with both passes counted: 2 (p-1) latencies; beta the whole model's transfer time in seconds."""
+    """Ring all-reduce with both passes: 2 (p-1) latencies; beta is the time (s) to transfer the whole model."""
     one_pass = textbook(t_comp, 2 * alpha, beta)
     return Speedup(t_comp, one_pass.communication, "ring: 2 alpha (p-1) + 2 beta (p-1)/p")
 
@@ -150,7 +150,7 @@ def measured(
     t_comp: float, pattern: str, n: float, alpha: float, beta: float, gamma: float = 0.0, origin: str = "measured",
     **options: Any,
 ) -> Speedup:  # fmt: skip
-    """Any pattern with its terms, for n bytes; alpha in seconds, beta and gamma in seconds per byte.
+    """Any pattern with measured terms, for n bytes; alpha in seconds, beta and gamma in seconds per byte.
 
     `origin` of the terms begins the name of the form; `options` are the pattern's (`emulator.costs`).
     """
@@ -183,7 +183,7 @@ def best_interval(t_comp: float, pattern: str, n: float, draws: ArrayLike) -> tu
 
 @dataclass(frozen=True)
 class Variation:
-    """p* when alpha and beta are multiplied by factors."""
+    """The p* for alpha and beta multiplied by two factors."""
 
     alpha_factor: float
     beta_factor: float

@@ -33,7 +33,7 @@ SIZE_HELP = "kB, MB, GB, TB are powers of 1000, KiB, MiB, GiB, TiB and the bare 
 
 
 def _split(text: str) -> tuple[Decimal | None, str]:
-    """The number and the unit of a quantity; no number where there is none."""
+    """Split a quantity into number and unit; no number if it has none."""
     match = _NUMBER.fullmatch(text.strip())
     return (Decimal(match[1]), match[2]) if match else (None, text)
 

@@ -1,4 +1,4 @@
-"""``python -m emulator compare A B``: which measurements of two results differ, for use in continuous integration."""
+"""``python -m emulator compare A B``: which measurements of two results differ; for continuous integration."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def compare(a: Path, b: Path, margin: float | None, full: bool, file: str | None
 
 @dataclass(frozen=True)
 class Side:
-    """One side of a comparison: the launches of one command."""
+    """The launches of one command, on one side of a comparison."""
 
     path: Path
     found: list[dict[str, Any]]  # the result of each launch
@@ -96,7 +96,7 @@ class Side:
 
     @property
     def launches(self) -> int:
-        """How many launches there are: a run can hold several."""
+        """Number of launches: a run may hold several."""
         return max([len(self.found), *(len(one.launches) for one in self.timings.values())])
 
     def describe(self) -> dict[str, Any]:
@@ -151,7 +151,7 @@ def _row(name: Name, one: two_samples.Difference) -> dict[str, Any]:
 
 
 def _unlike(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
-    """In what two results differ besides their times."""
+    """The properties, other than times, in which two results differ."""
     networks = [(result["network"] or {}).get("name", "none") for result in (first, second)]
     pairs = {
         what: [result["environment"].get(what) for result in (first, second)] for what in ("ranks", "cores", "mpi")
@@ -160,14 +160,14 @@ def _unlike(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
 
 
 def _loads(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
-    """What other programs took of the machine, where that differs by more than all of its cores."""
+    """The load by other programs, where the two sides differ by more than the number of cores."""
     x, y = ((result["environment"].get("load") or [0.0])[0] for result in (first, second))
     apart = first["clock"] == "wall" and abs(x - y) > first["environment"]["cores"]
     return [f"load of the machine at the start {x:g} and {y:g}"] if apart else []
 
 
 def _timings(found: list[dict[str, Any]], folders: list[Path]) -> dict[Name, Timings]:
-    """The timings of each measurement that all launches have, and the recovery times of a drill."""
+    """The times of each measurement that all launches have, and the recovery times of a drill."""
     launches = [one for result, folder in zip(found, folders, strict=True) for one in _repetitions(result, folder)]
     timings = {}
     for name in [name for name in launches[0] if all(name in one for one in launches)]:
@@ -180,7 +180,7 @@ def _timings(found: list[dict[str, Any]], folders: list[Path]) -> dict[Name, Tim
 
 
 def _name(row: Mapping[str, Any]) -> Name:
-    """The name of a measurement, or of a sample with further columns that tell it from others."""
+    """The name of a measurement, or of a sample with columns that distinguish it."""
     what = row.get("algorithm") or row["pattern"]
     labels = [f"{key} {row[key]}" for key in _LABELS if row.get(key) is not None]
     return ", ".join([what, *labels]), row["ranks"], row["bytes"]

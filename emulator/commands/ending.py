@@ -1,4 +1,4 @@
-"""Gather each rank's figures at the end of a program, without a collective call.
+"""Gather each rank's figures at the end of a program without a collective call, which a dead rank would block.
 
 A rank may never end: it died, or it waits for one that has ended. The others must not wait for it.
 """
@@ -26,7 +26,7 @@ Row = tuple[Any, Any, int] | None
 
 
 class Ending:
-    """Gathers the figures of ending ranks; all ranks construct one before the program (collective).
+    """Gathers the figures of ranks as they end; all ranks construct one before the program (collective).
 
     Parameters
     ----------
@@ -39,11 +39,11 @@ class Ending:
         self._began = time.perf_counter()
 
     def wall(self) -> float:
-        """Give the wall seconds since the program began."""
+        """Wall seconds since the program began."""
         return time.perf_counter() - self._began
 
     def rows(self) -> Iterator[list[Row]]:
-        """Give, on rank 0, the rows of the ranks that have ended: of all ranks, or before that once of some.
+        """On rank 0, the rows of all ranks once all have ended; once before that, the rows of those that have.
 
         Other ranks hand theirs in and get nothing.
         """
@@ -67,7 +67,7 @@ class Ending:
         yield rows
 
     def _arrived(self, missing: set[int]) -> list[Row]:
-        """Take the rows of ranks that have ended since, and remove them and failed ranks from `missing`."""
+        """Receive the rows of ranks that have ended since, and remove these and failed ranks from `missing`."""
         rows = []
         if self._engine is not None:
             self._engine.progress()  # others may need this rank to take in their last messages
@@ -82,7 +82,7 @@ class Ending:
         return rows
 
     def describe(self, rows: list[Row]) -> dict[str, Any]:
-        """Give the part of the result file that the ranks' rows make up."""
+        """The part of the result file that consists of the ranks' rows."""
         known = [row for row in rows if row is not None]
         if self._engine is None:
             return {}
@@ -93,7 +93,7 @@ class Ending:
 
 
 def save_and_show(result: dict[str, Any], folder: Path, json: str | None, note: str, quiet: bool, full: bool) -> None:
-    """Save the result of a program, and print it with a note unless `quiet`; its page lies beside it.
+    """Save the result of a program and its page, and print it with a note unless `quiet`.
 
     Raises
     ------

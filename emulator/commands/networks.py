@@ -75,7 +75,7 @@ def _rate(beta: float) -> str:
 
 
 def _protocol(spec: NetworkSpec) -> Iterator[str]:
-    """What messages between hosts take beside alpha + n beta, in words."""
+    """Describe the costs of messages between hosts in addition to alpha + n beta."""
     for segment in spec.segments:
         terms = f"{formats.time(segment.alpha)} and {_rate(segment.beta)}"
         yield f"messages above {format_size(segment.above)} have {terms}"

@@ -50,7 +50,7 @@ def pool(runs: tuple[Path, ...], out: str | None, seed: int, full: bool) -> None
 
 
 def pooled(runs: Sequence[Path], seed: int = 0) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """One result of several launches, and the results that it is made of.
+    """Make one result of several launches; returns it and the results that it is made of.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ def pooled(runs: Sequence[Path], seed: int = 0) -> tuple[dict[str, Any], list[di
 
 
 def _check_alike(runs: Sequence[Path], found: Sequence[Mapping[str, Any]]) -> None:
-    """Check that these results are launches of one job."""
+    """Check that these results are launches of the same job."""
     if len(found) < 2:
         raise UsageError(f"a pool is of 2 run folders or more, got {len(found)}: python -m emulator pool RUN RUN ...")
     first = found[0]

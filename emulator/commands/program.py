@@ -26,7 +26,7 @@ _PRINTS_S = 2.0  # time for another rank to print an error that all have
 
 
 def exists(module: str) -> bool:
-    """Tell whether there is a module, or a package that can be run, without importing the packages above it."""
+    """Whether there is such a module, or runnable package, without importing its parent packages."""
     path: Any = None
     spec: ModuleSpec | None = None
     parts = module.split(".")
@@ -67,7 +67,7 @@ def replace_world(mpi: Any, comm: Any) -> None:
 
 
 def execute(first: Callable[[], bool], module: str | None, arguments: list[str]) -> None:
-    """Run the program; if it fails on one rank, the job ends, instead of waiting for that rank.
+    """Run the program; if it fails on one rank, end the job instead of leaving the other ranks waiting.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ def execute(first: Callable[[], bool], module: str | None, arguments: list[str])
 
 
 def become(module: str | None, arguments: Sequence[str]) -> None:
-    """Run the program as python itself does: as ``__main__``, with its own arguments, its folder first on sys.path."""
+    """Run the program as Python does: as ``__main__``, with its own arguments, its folder first on sys.path."""
     if module is not None:
         sys.argv = [module, *arguments]
         sys.path[0] = os.getcwd()
@@ -109,12 +109,12 @@ def become(module: str | None, arguments: Sequence[str]) -> None:
 
 
 def named(words: Sequence[str]) -> tuple[str | None, list[str]]:
-    """Divide ``["-m", "module", ...]`` or ``["script.py", ...]`` into the module (None) and the other words."""
+    """Split ``["-m", "module", ...]`` or ``["script.py", ...]`` into the module (or None) and the other words."""
     return (words[1], [*words[2:]]) if words[0] == "-m" else (None, [*words])
 
 
 def without_ours(error: BaseException) -> BaseException:
-    """Leave out the frames before the program's own, which are what python prints for it."""
+    """Drop the frames above the program's own, as Python's traceback of the program alone would show."""
     trace = error.__traceback__
     while trace is not None and trace.tb_frame.f_globals.get("__name__") in _STARTERS:
         trace = trace.tb_next
@@ -122,7 +122,7 @@ def without_ours(error: BaseException) -> BaseException:
 
 
 def _end_with_usage_error(first: Callable[[], bool], error: UsageError) -> None:
-    """End the rank with one line for a usage error: the program's line that caused it, and the message."""
+    """End the rank after a usage error with one line: the program's line that caused it, and the message."""
     if first():  # the others have the same error
         print(f"error: {place(error)}{error}", file=sys.stderr)
     else:
@@ -131,7 +131,7 @@ def _end_with_usage_error(first: Callable[[], bool], error: UsageError) -> None:
 
 
 def place(error: BaseException) -> str:
-    """Name the program's line that caused an error: ``"FILE:LINE: "``."""
+    """The program's line that caused an error: ``"FILE:LINE: "``."""
     frames = [one for one in reversed(traceback.extract_tb(error.__traceback__)) if not _ours(one)]
     frame = next((one for one in frames if not one.filename.startswith(_INSTALLED)), frames[0] if frames else None)
     return f"{frame.filename}:{frame.lineno}: " if frame else ""
@@ -142,7 +142,7 @@ def _ours(frame: traceback.FrameSummary) -> bool:
 
 
 def leave(status: int) -> None:
-    """End this rank at once; mpirun ends the others."""
+    """End this rank at once, upon which mpirun ends the others."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)

@@ -1,4 +1,4 @@
-"""``python -m emulator report RUN...``: results again, from their folders, on the terminal or as one HTML page."""
+"""``python -m emulator report RUN...``: show saved results again, on the terminal or as one HTML page."""
 
 from __future__ import annotations
 

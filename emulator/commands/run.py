@@ -39,7 +39,7 @@ _JOINED = re.compile("-n.")  # -n4, an option with its value
 
 
 class ProgramCommand(OneLineCommand):
-    """Everything after ``-m MODULE`` belongs to the program, as with python itself."""
+    """A command in which everything after ``-m MODULE`` belongs to the program, as in Python itself."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         place = 0
@@ -154,7 +154,7 @@ def check(module: str | None, arguments: Sequence[str]) -> None:
 
 
 def _world(net: str | None, pace: float | str, compute: str, seed: int) -> Any:
-    """Put the communicator that the program gets in the place of COMM_WORLD: an emulated one, or one that tells."""
+    """Replace COMM_WORLD for the program by an emulated communicator, or by one that records its events."""
     from mpi4py import MPI
 
     if net is None:
@@ -173,7 +173,7 @@ def _world(net: str | None, pace: float | str, compute: str, seed: int) -> Any:
 
 
 def _begin(ranks: int, hosts: list[str] | None, json: str | None, about: dict[str, Any]) -> dict[str, Any]:
-    """Begin the result, on rank 0, before the program."""
+    """Begin the result, on rank 0, before the program starts."""
     results.check_writable(json)
     return results.new("run", mpirun.this_job(ranks), ranks=ranks, hosts=hosts, **about)
 
@@ -191,7 +191,7 @@ def _close(
     stalls: StallWatch, ending: Ending, engine: Any, recorder: Recorder | None, folder: Path, result: dict[str, Any],
     json: str | None, quiet: bool, full: bool,
 ) -> None:  # fmt: skip
-    """Report, and make this process end with a failure if that fails: an exit handler cannot do so by an exception."""
+    """Report at exit; if that fails, end this process with an error status, as no exception of an exit handler does."""
     from emulator.commands.ending import save_and_show
 
     try:
@@ -214,7 +214,7 @@ def _close(
 
 
 def _unpaced(engine: Any, ending: Ending, result: dict[str, Any]) -> str:
-    """What the program's own clocks have read where emulated time has no relation to the wall's."""
+    """A line on the program's own clock readings, which have no relation to emulated time without pacing."""
     if engine is None or engine.pacer.pace:
         return ""
     return (

@@ -1,4 +1,4 @@
-"""``python -m emulator search``: an mpi4py program in a thousand orders of its messages, on simulated ranks."""
+"""``python -m emulator search``: run an mpi4py program in many message orders on simulated ranks."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def _line(error: BaseException) -> str:
 
 
 def _progress(quiet: bool, orders: int) -> Any:
-    """Progress on the terminal itself, as what the program prints meanwhile is kept from it."""
+    """Show progress on the terminal itself, because the program's output is captured meanwhile."""
     from emulator.run import console
 
     return console.progress(None if quiet else console.make_console(file=sys.stdout), orders, "orders")

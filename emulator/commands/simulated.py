@@ -77,7 +77,7 @@ def simulate(
 
 
 def prepare() -> None:
-    """Let this process simulate ranks: MPI is started, and what is not simulated is refused by name."""
+    """Prepare this process to simulate ranks: start MPI, and refuse by name what is not simulated."""
     from mpi4py import MPI
 
     from emulator.comm import algorithms, refused
@@ -91,7 +91,7 @@ def prepare() -> None:
 def begin(
     name: str, ranks: int, network: Network, out: str | None, json: str | None
 ) -> tuple[dict[str, Any], Path]:  # fmt: skip
-    """Give the result of a command that simulates a program, without its figures, and the run's folder."""
+    """Make the run folder and the result of a simulated program, without its figures."""
     from mpi4py import MPI
 
     results.check_writable(json)
@@ -103,7 +103,7 @@ def begin(
 
 
 def status_of(failure: Any) -> int:
-    """Print why the job has ended, as `emulator.commands.program` does for a rank of MPI; gives the exit status."""
+    """Print why the job has ended, as `emulator.commands.program` does on a rank of MPI; returns the exit status."""
     cause = failure.cause
     if isinstance(cause, SystemExit):
         if cause.code is not None and not isinstance(cause.code, int):
@@ -119,7 +119,7 @@ def status_of(failure: Any) -> int:
 
 
 def _drop(cause: BaseException) -> None:
-    """Delete what the program was making when it was refused: a half-made event loop complains of it (asyncio)."""
+    """Delete what the program was constructing when it was refused, because a half-made event loop (asyncio) warns."""
     before, sys.unraisablehook = sys.unraisablehook, lambda _: None
     try:
         with warnings.catch_warnings(action="ignore"):

@@ -35,7 +35,7 @@ def trace(run: Path) -> None:
 
 
 def _job(run: Path) -> Path:
-    """The folder with the trace: the run's, or that of the first job of a drill with its faults."""
+    """The folder of the trace: the run's, or for a drill that of its first job with faults."""
     if not run.is_dir():
         raise UsageError(f"a run is a folder, such as runs/ring/latest, found none at {run}")
     if (run / TRACES).is_dir() or list(run.glob("*.bin")):

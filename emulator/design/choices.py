@@ -1,13 +1,14 @@
 """The patterns and the recovery policies that a sheet may name, and the properties of each.
 
-Code that depends on a pattern or a policy reads its attributes; names are never compared. A new one is an entry here,
-with its price in `emulator.design.prices.communication` (pattern) or `emulator.design.prices.failures` (policy).
+Code that depends on a pattern or a policy reads its attributes; names are never compared. A new pattern is an entry
+here, with its price in `emulator.design.prices.communication` (pattern) or `emulator.design.prices.failures` (policy).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from emulator import policies
 from emulator.errors import Registry
 
 
@@ -81,67 +82,5 @@ HURRIES = tuple(dict.fromkeys(way for pattern in PATTERNS.values() for way in pa
 """What is done about stragglers by patterns that can go on without a slow node."""
 
 
-@dataclass(frozen=True, eq=False)
-class Policy:
-    """A way to go on after a node has failed, and what it costs.
-
-    Attributes
-    ----------
-    tool, options : what it is in production tools, and the names of their options
-    seconds : median from a death to the interrupted step's end, detection included, of 16 ranks with a small state on
-        one machine (README and docs/faults.md); the transfer of a large state is priced beside it
-    of_launch : seconds of a recovery over those of the launch, without the steps done again
-    again : steps done again on that machine: the interrupted one, and the one before that not all have committed
-    repeats : the price has the interrupted step; not that of a restart, which goes back to a checkpoint
-    refills : another process takes the place of the dead one, and gets its state
-    spawns : that process is started anew
-    spares, replicas : it has nodes that wait, or copies of what a server or a shard holds
-    keeps_tasks : tasks are done again from inputs that are kept, or what the dead one had is on other nodes as well
-    goes_back : the whole job goes back to a checkpoint
-    """
-
-    name: str
-    tool: str
-    options: str
-    seconds: float
-    of_launch: float
-    again: int = 2
-    repeats: bool = False
-    refills: bool = False
-    spawns: bool = False
-    spares: bool = False
-    replicas: bool = False
-    keeps_tasks: bool = False
-    goes_back: bool = False
-
-
-POLICIES = Registry(
-    "a policy",
-    Policy(
-        "restart", "torchrun with PyTorch DCP checkpoints, Slurm --requeue", "--max-restarts; dcp.async_save",
-        2.9, 1.06, refills=True, goes_back=True,
-    ),
-    Policy(
-        "shrink", "torchrun elastic, torchft", "--nnodes=MIN:MAX; min_replica_size", 0.076, 0.02, repeats=True,
-    ),
-    Policy(
-        "spare", "Slurm with spare nodes, Kubernetes Kueue", "--nodes=N+SPARES; standby replicas", 0.138, 0.043,
-        repeats=True, refills=True, spares=True,
-    ),
-    Policy(
-        "respawn", "Kubernetes or Ray actors that are started again", "max_restarts, max_task_retries", 0.49, 0.056,
-        repeats=True, refills=True, spawns=True,
-    ),
-    Policy(
-        "replicate", "replicated servers, Milvus replicas", "replica_number; anti-affinity of hosts", 0.034, 0.0096,
-        again=0, replicas=True,
-    ),
-    Policy(
-        "reexecute", "Ray or Spark tasks that are tried again", "max_retries; spark.task.maxFailures", 0.044,
-        0.0133, repeats=True, keeps_tasks=True,
-    ),
-    Policy(
-        "continue", "Flower clients that drop out, gossip neighbours that fall silent", "accept_failures=True",
-        0.02, 0.0044, again=0, keeps_tasks=True,
-    ),
-)  # fmt: skip
+POLICIES = Registry("a policy", *map(policies.of, policies.MEASURED))
+"""The recovery policies that a sheet may name: those that it can price."""

@@ -25,7 +25,7 @@ _LIBRARY = "import mpi4py; mpi4py.rc.initialize = False; from mpi4py import MPI;
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the doctor's report; `remedy` is empty where nothing needs to be done."""
+    """A line of the doctor's report; `remedy` is empty if nothing needs to be done."""
 
     topic: str
     state: Literal["ok", "note", "missing"]
@@ -53,7 +53,7 @@ def examine() -> Iterator[Finding]:
 
 
 def _library(mpi: mpirun.Mpi) -> Finding:
-    """Check that mpi4py loads the MPI library that mpirun belongs to."""
+    """Check that mpi4py loads the MPI library of mpirun."""
     try:
         version = importlib.metadata.version("mpi4py")
     except importlib.metadata.PackageNotFoundError:
@@ -105,7 +105,7 @@ def _cores() -> Finding:
 
 
 def _slots(mpi: mpirun.Mpi) -> Finding:
-    """Report the batch system, and whether a plain mpirun accepts more ranks than cores (Open MPI: if configured)."""
+    """Report the batch system, and whether plain mpirun starts more ranks than cores (Open MPI: if configured)."""
     if "SLURM_JOB_ID" in os.environ:
         nodes, tasks = (os.environ.get(key, "?") for key in ("SLURM_JOB_NUM_NODES", "SLURM_NTASKS"))
         return Finding("slots", "ok", f"Slurm job {os.environ['SLURM_JOB_ID']}: {tasks} tasks on {nodes} nodes")

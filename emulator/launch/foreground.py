@@ -47,16 +47,16 @@ _NOTICE = (
 
 
 class Watch(Protocol):
-    """Who looks at a job while it runs, and may have it ended."""
+    """An observer of a running job that can end it."""
 
     def line(self, text: bytes) -> None:
-        """Read a line of the job's standard error, or as much of it as has come: mpirun does not end its last one."""
+        """Read a line of the job's standard error, or a part of it, because mpirun does not end its last line."""
 
     def over(self) -> bool:
         """Whether to end the job now; called every few milliseconds."""
 
     def ended(self, status: int) -> None:
-        """Take note of mpirun's exit status, below 0 the signal that killed it."""
+        """Note mpirun's exit status, below 0 the signal that killed it."""
 
 
 Write = Callable[[IO[str], bytes], None]
@@ -64,14 +64,14 @@ Write = Callable[[IO[str], bytes], None]
 
 
 def _forward_output(stream: IO[bytes], write: Write) -> None:
-    """Copy a job's output: if mpirun wrote to a closed pipe itself, it would end the job."""
+    """Copy a job's output, because mpirun would end the job if it wrote to a closed pipe itself."""
     out = sys.stdout
     while content := os.read(stream.fileno(), 1 << 16):
         write(out, content)
 
 
 def _lines(stream: IO[bytes], watch: Watch | None) -> Iterator[bytes]:
-    """The lines of a job's standard error, which `watch` reads as they come."""
+    """Yield the lines of a job's standard error to `watch` as they arrive."""
     rest = b""
     while content := os.read(stream.fileno(), 1 << 16):
         *whole, rest = (rest + content).split(b"\n")
@@ -124,7 +124,7 @@ _SAVES_S = 3.0
 
 
 class Ended(SystemExit):
-    """A signal ended this process: after its clean-up it exits with status 128 + `signal`, as in a shell."""
+    """A signal has ended this process: it cleans up and exits with status 128 + `signal`, as in a shell."""
 
     def __init__(self, number: int) -> None:
         self.signal = signal.Signals(number)
@@ -133,7 +133,7 @@ class Ended(SystemExit):
 
 @contextlib.contextmanager
 def _handled(handler: Callable[[int, object], None], *numbers: signal.Signals) -> Iterator[None]:
-    """Handle signals, except SIGTERM and SIGHUP where the parent has them ignored (as nohup does)."""
+    """Install handlers of signals, except of SIGTERM and SIGHUP where the parent ignores them (as nohup does)."""
     taken = [n for n in numbers if n == signal.SIGINT or signal.getsignal(n) is not signal.SIG_IGN]
     before = {number: signal.signal(number, handler) for number in taken}
     try:
@@ -172,7 +172,7 @@ def run_filtered(
     received: list[int] | None = None,
     write: Write = streams.write,
 ) -> int:
-    """Run a job in the foreground and return its exit status, 128 + signal if one ended it; nothing outlives it.
+    """Run a job in the foreground and return its exit status, 128 + signal if one ended it; no process remains.
 
     With `rank_0_first` rank 0 saves what was measured when a signal ends the job, and gets the signal before mpirun,
     which would give it a quarter of a second: too short on a busy machine.
@@ -216,12 +216,12 @@ def _look(watch: Watch, job: Job) -> None:
 
 @contextlib.contextmanager
 def _forwarded(process: subprocess.Popen[bytes], watch: Watch | None, write: Write) -> Iterator[None]:
-    """Copy what a process prints into pipes, as it comes, until the last of it."""
+    """Copy what a process prints into pipes, as it is printed, to the end."""
     pipes = (
         (process.stdout, partial(_forward_output, write=write)),
         (process.stderr, lambda pipe: _forward_errors(_lines(pipe, watch), write)),
     )
-    copies = [threading.Thread(target=copy, args=(pipe,), daemon=True) for pipe, copy in pipes if pipe is not None]
+    copies = [threading.Thread(target=_drain, args=pair, daemon=True) for pair in pipes if pair[0] is not None]
     for thread in copies:
         thread.start()
     yield
@@ -229,9 +229,15 @@ def _forwarded(process: subprocess.Popen[bytes], watch: Watch | None, write: Wri
         thread.join(1.0)  # something that outlived the job may hold a pipe open
 
 
+def _drain(pipe: IO[bytes], copy: Callable[[IO[bytes]], None]) -> None:
+    """Copy a pipe to its end, and close it."""
+    with pipe:
+        copy(pipe)
+
+
 @contextlib.contextmanager
 def _interruptible(job: Job, rank_0_first: bool) -> Iterator[list[signal.Signals]]:
-    """Let Ctrl-C, SIGTERM and SIGHUP end the job instead of this process; gives the one that did.
+    """Let Ctrl-C, SIGTERM and SIGHUP end the job instead of this process; returns the signal that did.
 
     A terminal sends Ctrl-C to mpirun as well; rank 0 gets time to save its result. If mpirun still runs after that,
     the signal reached this process alone, and the job is stopped.

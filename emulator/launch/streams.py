@@ -35,14 +35,14 @@ def reopen_closed() -> None:
 
 
 def discard(stream: IO[Any]) -> None:
-    """Redirect a standard stream whose reader is gone to /dev/null."""
+    """Redirect a standard stream whose reader has gone to /dev/null."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, stream.fileno())
     os.close(nowhere)
 
 
 def lose(error: OSError) -> None:
-    """Redirect standard output to /dev/null after this error; `finish` reports it."""
+    """Redirect standard output to /dev/null after this error, which `finish` reports."""
     discard(sys.stdout)
     if error.errno not in _NO_READER:
         _lost.append(error.strerror or str(error))
@@ -61,7 +61,7 @@ def write(stream: IO[str], content: bytes) -> None:
 
 
 def finish(status: int) -> int:
-    """Write out standard output at a command's end and return its exit status: 1 if output was lost, else `status`."""
+    """Flush standard output at a command's end and return its exit status: 1 if output was lost, else `status`."""
     try:
         sys.stdout.flush()
     except OSError as error:
@@ -73,6 +73,6 @@ def finish(status: int) -> int:
 
 
 def print_error(message: str) -> None:
-    """Print an error in one line on standard error; inside a job rank 0 alone prints."""
+    """Print an error as one line on standard error; inside a job only rank 0 prints."""
     if job.rank() in (None, 0):
         print("error:", " ".join(message.split()), file=sys.stderr, flush=True)

@@ -42,7 +42,7 @@ _COLLECTIVES = {
 
 @dataclass(frozen=True)
 class Timing:
-    """One figure of a benchmark: a pattern on p ranks with n bytes takes so many seconds."""
+    """A figure of a benchmark: the seconds of a pattern on p ranks with n bytes."""
 
     pattern: str
     ranks: int
@@ -66,14 +66,14 @@ def read(path: str | Path) -> dict[str, Any]:
 
 
 def extrapolated(most_ranks: int | None, p: int) -> list[str]:
-    """A warning where something is said of more ranks than were measured."""
+    """A warning for figures about more ranks than were measured."""
     if most_ranks is None or p <= most_ranks:
         return []
     return [f"measured on at most {most_ranks} ranks: what is said of p > {most_ranks} is extrapolated"]
 
 
 def parse(text: str, origin: str = "terms") -> tuple[str, list[Timing]]:
-    """The format's name and the timings of a text."""
+    """Parse a text and return the format's name and the timings."""
     formats: list[tuple[str, bool, Callable[[str, str], list[Timing]]]] = [
         ("nccl-tests", "nThread" in text or "out-of-place" in text, _nccl),
         ("OSU micro-benchmarks", "# OSU MPI" in text, _osu),
@@ -92,7 +92,7 @@ def parse(text: str, origin: str = "terms") -> tuple[str, list[Timing]]:
 def fit(
     timings: list[Timing], origin: str = "terms", resamples: int = 200, name: str = "a benchmark"
 ) -> dict[str, Any]:  # fmt: skip
-    """alpha and beta of timings, with bootstrap draws (alpha, beta, gamma = 0) where the points are more than two."""
+    """Fit alpha and beta to timings, with bootstrap draws (alpha, beta, gamma = 0) of more than two points."""
     taken = [one for one in timings if one.seconds > 0]
     terms = [costs.terms(one.pattern, one.ranks) if one.pattern != "message" else costs.Terms(1, 1) for one in taken]
     design = np.array([[t.steps, t.volume * one.bytes] for t, one in zip(terms, taken, strict=True)], dtype=float)
@@ -187,7 +187,7 @@ def _intel(text: str, origin: str) -> list[Timing]:
 
 
 def _two_points(text: str, origin: str) -> list[Timing]:
-    """Lines such as ``p = 2: 100 MB in 40.8 ms`` or ``p=16 bytes=104857600 seconds=0.087``, of a ring all-reduce."""
+    """Parse lines like ``p = 2: 100 MB in 40.8 ms`` or ``p=16 bytes=104857600 seconds=0.087`` of a ring all-reduce."""
     found = []
     for line in text.splitlines():
         ranks = re.search(r"\bp\s*=\s*(\d+)", line)

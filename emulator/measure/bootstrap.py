@@ -60,7 +60,7 @@ def _of_repetitions(samples: Array, resamples: int, rng: np.random.Generator) ->
 
 
 def noise(resampled: Array) -> Array:
-    """Variance of the logarithm of each column of resampled medians, from its quantiles: outliers do not count."""
+    """Variance of the logarithm of each column of resampled medians, from quantiles, which ignore outliers."""
     low, high = np.quantile(np.log(resampled), [0.1587, 0.8413], axis=0)
     return ((high - low) / 2) ** 2
 
@@ -75,7 +75,7 @@ def model_errors(
     rng: np.random.Generator,
     turns: bool = False,
 ) -> Array:
-    """Draw errors of a model like those that its residuals show.
+    """Draw errors of a model as large as its residuals.
 
     Parameters
     ----------
@@ -117,5 +117,5 @@ def model_errors(
 
 
 def _normal(variance: Array, columns: int, rng: np.random.Generator) -> Array:
-    """A row of normal numbers for each variance; none below 0."""
+    """Draw a row of normal numbers for each variance; a variance below 0 counts as 0."""
     return np.sqrt(np.maximum(variance, 0.0))[:, None] * rng.standard_normal((len(variance), columns))

@@ -1,4 +1,4 @@
-"""Closed loop: compare the alpha and beta that a run recovered with those that the network was configured with."""
+"""Closed loop: compare the alpha and beta that a run recovered with those configured for its network."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,7 +20,7 @@ def configured_terms(network: Network | None, source: int = 0, destination: int 
 
 
 def steady(path: Path) -> bool:
-    """True if every message of one size takes the same time on the path: no jitter and no loss."""
+    """Whether every message of one size takes the same time on the path: no jitter and no loss."""
     return path.jitter is None and path.loss is None
 
 
@@ -29,7 +29,7 @@ _ROUNDING = 1e-15
 
 
 def compare(what: str, path: Path, alpha: float, beta: float) -> list[dict[str, Any]]:
-    """Two checks: a path's alpha and beta beside recovered ones, each PASS within 1 %."""
+    """Compare a path's alpha and beta with recovered ones, each PASS within 1 %."""
     if abs(alpha) < _ROUNDING:
         alpha = 0.0
     pairs = (("alpha", path.alpha, alpha, "us", 1e6), ("beta", path.beta, beta, "ns/B", 1e9))
@@ -47,7 +47,7 @@ def compare(what: str, path: Path, alpha: float, beta: float) -> list[dict[str, 
 
 
 def compare_link(network: Network, source: int, destination: int, found: Coefficients) -> list[dict[str, Any]]:
-    """Compare the fit of one link with its path; no checks where messages differ by more than their size."""
+    """Compare the fit of a link with its path; no checks where messages differ by more than their size."""
     path = network.between(source, destination)
     if not steady(path) or not network.spec.linear:
         return []
@@ -95,7 +95,7 @@ def closed_loop(
 
 
 def _alike(network: Network, ranks: int) -> bool:
-    """True if every rank has a host of its own and all paths are the same and share nothing."""
+    """Whether every rank has a host of its own and all paths are equal and share nothing."""
     hosts = {network.host_of(rank) for rank in range(ranks)}
     paths = {(path.alpha, path.beta, path.links) for path in network.paths_between(range(ranks))}
     return len(hosts) == ranks and len(paths) == 1 and not next(iter(paths))[2]

@@ -84,7 +84,7 @@ def fit(
 
 
 def _headline(segments: Sequence[Coefficients]) -> Coefficients:
-    """What short messages pay for a start and long ones for a byte: one line through both would be wrong for each."""
+    """The terms to quote: alpha from short messages, beta from long ones, since one line through all fits neither."""
     first, last = segments[0], segments[-1]
     draws = np.empty((0, 3))
     if len(first.draws) and len(last.draws):
@@ -93,7 +93,7 @@ def _headline(segments: Sequence[Coefficients]) -> Coefficients:
 
 
 class _Problem:
-    """The design matrix of a fit; says which of its columns the data can distinguish."""
+    """The design matrix of a fit, and which of its columns the data can distinguish."""
 
     def __init__(self, points: Sequence[Point], gamma: float | None) -> None:
         self.sizes = np.array([p.bytes for p in points])
@@ -135,7 +135,7 @@ class _Problem:
     def coefficients(
         self, used: NDArray[np.bool_], medians: Array, noise: Array, gammas: Array, rng: np.random.Generator
     ) -> Coefficients:
-        """Fit the points `used`, once as measured and once per row of resampled `medians`, with errors of the model.
+        """Fit the points `used` as measured, and once per row of resampled `medians` with errors of the model.
 
         `noise` is the variance that repetitions give each point's logarithm.
         """
@@ -151,7 +151,7 @@ class _Problem:
     def _errors(
         self, found: Array, used: NDArray[np.bool_], noise: float, resamples: int, rng: np.random.Generator
     ) -> Array:
-        """Draws of what the model with the terms `found` misses, shape (resamples, points)."""
+        """Draw the errors of the model with terms `found`, shape (resamples, points)."""
         predicted = np.maximum(self.design[used] @ found, 1e-3 * self.medians[used])
         residuals = np.log(self.medians[used] / predicted)
         drawn = bootstrap.model_errors(
@@ -163,13 +163,13 @@ class _Problem:
 
 
 def _independent(design: Array) -> bool:
-    """True if alpha, beta and gamma can be told apart: three columns of full rank, once they have equal length."""
+    """Whether alpha, beta and gamma can be distinguished: three columns of full rank at equal length."""
     lengths = np.linalg.norm(design, axis=0)
     return bool((lengths > 0).all() and np.linalg.matrix_rank(design / lengths, tol=1e-3) == 3)
 
 
 def _best_breaks(problem: _Problem, most: int) -> list[NDArray[np.bool_]]:
-    """Split the points by size into the number of segments that BIC prefers; returns the points of each."""
+    """Split the points by size into as many segments as BIC prefers; returns the points of each."""
     sizes, which = np.unique(problem.sizes, return_inverse=True)
     count = len(sizes)
     most = max(1, min(most, count // _FEWEST_SIZES))

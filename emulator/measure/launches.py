@@ -1,4 +1,4 @@
-"""Launches as samples: what a further launch of the same command will measure, from those that were made.
+"""Launches as samples: predict what a further launch of the same command will measure.
 
 Where the processes and their buffers come to lie makes the same message dearer or cheaper for as long as they live, so
 that the repetitions of one launch say nothing of the next (Kalibera and Jones, "Rigorous benchmarking in reasonable
@@ -26,7 +26,7 @@ Array = NDArray[np.float64]
 
 
 def medians(seconds: ArrayLike, launches: ArrayLike | None) -> list[float]:
-    """The median of each launch's repetitions, in the order of the launches' numbers; one without `launches`."""
+    """The median of each launch's repetitions, in the order of launch numbers; one value without `launches`."""
     values = np.asarray(seconds, dtype=float)
     if launches is None or not np.size(launches):
         return [float(np.median(values))]
@@ -35,7 +35,7 @@ def medians(seconds: ArrayLike, launches: ArrayLike | None) -> list[float]:
 
 
 def interval(found: Sequence[float]) -> tuple[float, float]:
-    """95 % interval of the median of a further launch, from the medians (s, > 0) of at least two launches."""
+    """95 % interval of the median of a further launch, from the medians (s, > 0) of at least two."""
     from scipy.special import stdtrit
 
     logs, count = np.log(found), len(found)
@@ -47,7 +47,7 @@ def interval(found: Sequence[float]) -> tuple[float, float]:
 
 
 def deviations(logs: Array, resamples: int, rng: np.random.Generator) -> Array:
-    """Draw what a further launch adds to the logarithms of all points together, shape (resamples, points).
+    """Draw what a further launch adds to the logarithms of all points, shape (resamples, points).
 
     Parameters
     ----------

@@ -20,7 +20,7 @@ _LARGEST = 4 << 20  # bytes: longer messages pay per byte what these pay, and ta
 
 
 def link_sizes(sizes: Sequence[int], seed: int) -> list[int]:
-    """Sizes that reveal protocol switches: 0, the given ones, each plus and minus 1, and random ones between them.
+    """Sizes that reveal protocol switches: 0, the given ones, each plus and minus 1, and random ones between.
 
     The same for everything that measures a link, so that it gives the same terms: up to 4 MiB, if any is.
 
@@ -60,7 +60,7 @@ def messages(comm: MPI.Intracomm | None, members: tuple[int, int], sizes: Sequen
 
 @functools.cache
 def _messages_of_others(members: tuple[int, int], sizes: tuple[int, ...], one_way: bool) -> list[Job]:
-    """The jobs for a rank that is neither of the two; simulated ranks share them."""
+    """The jobs on a rank that is neither of the two; simulated ranks share them."""
     return [_message(members, n, one_way) for n in sizes]
 
 
@@ -70,22 +70,16 @@ def _message(members: tuple[int, int], n: int, one_way: bool) -> Job:
 
 
 def _trips(n: int) -> int:
-    """Round trips of a message of n bytes in one repetition."""
+    """Number of round trips of n bytes in one repetition."""
     return max(1, min(_ROUND_TRIPS, _BYTES_PER_REPETITION // max(1, n)))
 
 
 def _exchange(comm: MPI.Comm, n: int, one_way: bool, trips: int) -> tuple[Any, Any]:
-    """The operation of this rank in one repetition, and the check that counts its wrong bytes."""
+    """This rank's operation in one repetition, and the check that counts its wrong bytes."""
     expected = _pattern(n)
     received = np.zeros(n, dtype=np.uint8)
     source, target = [expected, MPI.BYTE], [received, MPI.BYTE]
     first = comm.Get_rank() == 0
-
-    def send() -> None:
-        comm.Send(source, 1)
-
-    def receive() -> None:
-        comm.Recv(target, 0)
 
     def ask() -> None:
         for _ in range(trips):
@@ -103,13 +97,13 @@ def _exchange(comm: MPI.Comm, n: int, one_way: bool, trips: int) -> tuple[Any, A
         return count
 
     if one_way:
-        return (send if first else receive), wrong
+        return functools.partial(comm.Send, source, 1) if first else functools.partial(comm.Recv, target, 0), wrong
     return (ask if first else answer), wrong
 
 
 @functools.cache
 def _pattern(size: int) -> NDArray[np.uint8]:
-    """The bytes that are sent; only read, so that all jobs, and all simulated ranks, have the same."""
+    """The bytes to send, read only, so that all jobs and all simulated ranks share them."""
     pattern = (np.arange(size) % 251).astype(np.uint8)
     pattern.flags.writeable = False
     return pattern

@@ -41,13 +41,13 @@ class Point:
 
     @property
     def median(self) -> float:
-        """Median of the repetitions in seconds; of the launches' medians, where there are several."""
+        """Median of the repetitions in seconds; with several launches, of their medians."""
         return float(np.median(launches.medians(self.seconds, self.launches)))
 
 
 @dataclass(frozen=True)
 class Coefficients:
-    """alpha (s), beta and gamma (s/byte) for sizes first..last, and the bootstrap's draws of them.
+    """alpha (s), beta and gamma (s/byte) for sizes first..last, and their bootstrap draws.
 
     Attributes
     ----------
@@ -69,14 +69,14 @@ class Coefficients:
         return float(terms.seconds(n, self.alpha + shared * self.turn, self.beta, self.gamma))
 
     def interval(self, column: int) -> tuple[float, float] | None:
-        """95 % interval of alpha (0), beta (1) or gamma (2); None where none is claimed."""
+        """95 % interval of alpha (0), beta (1) or gamma (2); None if the data give none."""
         if not len(self.draws):
             return None
         low, high = np.quantile(self.draws[:, column], [0.025, 0.975])
         return float(low), float(high)
 
     def estimate(self, column: int) -> dict[str, Any]:
-        """Value and interval of one coefficient, as the result file has them."""
+        """Value and interval of one coefficient for the result file."""
         return {"value": (self.alpha, self.beta, self.gamma)[column], "ci95": self.interval(column)}
 
 
@@ -103,7 +103,7 @@ class Fit:
     worst: dict[str, Any] = field(default_factory=dict)
 
     def at(self, n: float) -> Coefficients:
-        """The segment that n bytes belong to."""
+        """The segment for n bytes."""
         return next((one for one in self.segments if n <= one.last), self.segments[-1])
 
     def predict(self, terms: Terms, n: float, shared: bool = False) -> float:
@@ -111,7 +111,7 @@ class Fit:
         return self.at(n).seconds(terms, n, shared)
 
     def record(self, level: str, pattern: str, configured: dict[str, float] | None = None) -> dict[str, Any]:
-        """The fit in the form of the result file, with the draws that intervals of derived figures need."""
+        """The fit for the result file, with the draws for intervals of derived figures."""
         return {
             "level": level,
             "pattern": pattern,

@@ -1,4 +1,4 @@
-"""The network file of measured links, which ``--net`` takes back: measure a cluster once, emulate it anywhere."""
+"""Write measured links as a network file for ``--net``: measure a cluster once, emulate it anywhere."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SAME = 0.01
 def written(
     fits: Fits, hosts: Sequence[str], about: str, limits: Mapping[str, int] = MappingProxyType({})
 ) -> tuple[str, list[str]]:
-    """The text of a network file with the median terms of the links that were measured, and what it leaves out.
+    """The text of a network file with the median terms of the measured links, and notes on what it leaves out.
 
     Links between hosts are its ``[link]``, those inside of hosts its ``[loopback]``. Where all ranks are on one host,
     each stands for a host of its own. Where messages above some size take an alpha more, or longer, they ask their
@@ -76,7 +76,7 @@ def _terms(alpha: float, beta: float) -> str:
 
 
 def _segments(fits: Fits) -> list[Segment]:
-    """Bytes above which the terms change, with the median terms, where all links change them equally often.
+    """Sizes (bytes) above which the terms change, with median terms, if all links change equally often.
 
     Of links that were measured at a few sizes only, the segments are not known.
     """
@@ -92,7 +92,7 @@ def _segments(fits: Fits) -> list[Segment]:
 
 
 def _groups(fits: Fits) -> list[Fits]:
-    """The first segments of all links, the second ones, and so on."""
+    """Yield the first segments of all links, then the second ones, and so on."""
     return list(zip(*(fit["segments"] for fit in fits), strict=True))
 
 
@@ -101,7 +101,7 @@ def _middle(group: Fits, name: str) -> int:
 
 
 def _protocol(fits: Fits, segments: Sequence[Segment], limits: Mapping[str, int]) -> tuple[int | None, str]:
-    """The size above which messages ask their receiver first, and the section that says so; None and no text without.
+    """The eager limit and the section that states it; None and no text without rendezvous.
 
     It is the library's limit where one lies between the two sizes that were measured, else the smaller one of these.
     """
@@ -119,7 +119,7 @@ def _protocol(fits: Fits, segments: Sequence[Segment], limits: Mapping[str, int]
 
 
 def _without_handshakes(segments: Sequence[Segment], eager_limit: int | None) -> list[Segment]:
-    """Segments without the 2 alpha of the handshake above the eager limit."""
+    """Segments without the 2 alpha of the rendezvous above the eager limit."""
     if eager_limit is None:
         return list(segments)
     first = segments[0][1]
@@ -128,12 +128,12 @@ def _without_handshakes(segments: Sequence[Segment], eager_limit: int | None) ->
 
 
 def _no_quicker(segments: Sequence[Segment], beta: float) -> list[Segment]:
-    """Segments of at least `beta` seconds per byte; quicker ones keep the times of their shortest messages."""
+    """Segments of at least `beta` seconds per byte; faster ones keep the times of their shortest messages."""
     return [(above, max(0.0, alpha - above * max(0.0, beta - own)), max(own, beta)) for above, alpha, own in segments]
 
 
 def _different(segments: Sequence[Segment]) -> list[Segment]:
-    """Segments without those that change nothing; none where one is left."""
+    """Segments without those that change nothing; none if only one remains."""
     found: list[Segment] = []
     for each in segments:
         if not found or not np.allclose(each[1:], found[-1][1:], rtol=_SAME, atol=0):
@@ -148,7 +148,7 @@ def _median(fits: Iterable[Mapping[str, Any]]) -> tuple[float, float]:
 
 
 def _apart(fits: Fits) -> float:
-    """The largest term of links over the smallest, less 1; of links that were measured at the same sizes."""
+    """The largest term of the links over the smallest, less 1, for links measured at the same sizes."""
     each = ([fit for fit in fits if fit.get("fine", True) == fine] for fine in (True, False))
     return max(_spread(alike) for alike in each)
 

@@ -1,4 +1,4 @@
-"""Message sizes at which the MPI library changes its protocol, as the library reports them."""
+"""Message sizes at which the MPI library switches its protocol, as the library reports them."""
 
 import contextlib
 import os
@@ -20,7 +20,7 @@ _NAMES = (*_DOCUMENTED, "btl_tcp_rndv_eager_limit")
 
 
 def limits(library: str) -> tuple[dict[str, int], str]:
-    """Read the limits that decide how a message travels.
+    """Read the library's protocol limits.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def limits(library: str) -> tuple[dict[str, int], str]:
 
 
 def transport(same_host: bool) -> str:
-    """The transport of Open MPI between two ranks, as its limits are named: ``"sm"``, ``"tcp"``, or empty: not known.
+    """The transport of Open MPI between two ranks, by the prefix of its limits: ``"sm"``, ``"tcp"``, or "" if unknown.
 
     Ranks of one host share memory, and others speak TCP, unless the user has chosen: then that is in the environment.
     """
@@ -58,7 +58,7 @@ def transport(same_host: bool) -> str:
 
 
 def parse(answer: str) -> dict[str, int]:
-    """Pick the limits out of what ``ompi_info --parsable`` prints."""
+    """Extract the limits from the output of ``ompi_info --parsable``."""
     found = {}
     for line in answer.splitlines():
         parts = line.split(":")
@@ -68,6 +68,6 @@ def parse(answer: str) -> dict[str, int]:
 
 
 def near(last: int, first: int, known: Mapping[str, int], transport: str) -> Sequence[str]:
-    """Name the limits of a transport that lie between the last size of one segment and the first of the next."""
+    """Name the limits of a transport between the last size of one segment and the first of the next."""
     own = {name: limit for name, limit in known.items() if name.startswith(f"btl_{transport}_")}
     return [name for name, limit in own.items() if last * (1 - _HEADERS) <= limit <= first * (1 + _HEADERS)]

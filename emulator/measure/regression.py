@@ -71,7 +71,7 @@ def huber(design: Array, data: Array, used: NDArray[np.bool_] | None = None, off
 
 
 def _masked_median(values: Array, mask: NDArray[np.bool_]) -> Array:
-    """Median over the last axis of the values that count."""
+    """Median over the last axis of the values where the mask is true."""
     ordered = np.sort(np.where(mask, values, np.inf), axis=-1)
     count = mask.sum(axis=-1, keepdims=True)
     middle = [np.take_along_axis(ordered, index, axis=-1)[..., 0] for index in ((count - 1) // 2, count // 2)]
@@ -79,7 +79,7 @@ def _masked_median(values: Array, mask: NDArray[np.bool_]) -> Array:
 
 
 def _non_negative(design: Array, target: Array, weights: Array) -> Array:
-    """Weighted least squares with x >= 0: the best of the solutions with some columns left out.
+    """Weighted least squares with x >= 0: the best of the solutions in which some columns are left out.
 
     With at most three columns, trying the subsets costs less than a general solver's set-up.
     """

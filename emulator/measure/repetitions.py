@@ -39,7 +39,7 @@ def measure(
     tick: Callable[[float], None] | None = None,
     under_way: list[Series] | None = None,
 ) -> list[Series]:
-    """Repeat all jobs until each is known well enough or the time is up. Collective over `control`.
+    """Repeat all jobs until each is known precisely enough or the time is up; collective over `control`.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def measure(
 
 
 class _Gate:
-    """Synchronises the members of a job before it: they sleep until all have arrived, then start together."""
+    """Synchronises a job's members before it: they sleep until all have arrived, then start together."""
 
     def __init__(self, control: MPI.Intracomm, members: tuple[int, ...], now: Callable[[], float], spins: bool) -> None:
         self._now = now
@@ -86,7 +86,7 @@ class _Gate:
         self._spins = spins
 
     def meet(self, word: float = 0.0) -> float:
-        """Wait asleep until all members are here; every member returns the first member's `word`."""
+        """Wait asleep until all members have arrived; every member returns the first member's `word`."""
         comm = self.comm
         others = range(1, comm.size)
         if comm.rank == 0:
@@ -102,7 +102,7 @@ class _Gate:
         return float(self._word[0])
 
     def start(self) -> None:
-        """Begin together: at an agreed instant where every rank has a core, else at a barrier."""
+        """Start together: at an agreed instant if every rank has a core, else after a barrier."""
         self.comm.Barrier()
         if self._spins:
             self._word[0] = self._now() + _AHEAD
@@ -112,7 +112,7 @@ class _Gate:
 
 
 class _Rounds:
-    """The state of one `measure`: gates, repetitions per job in this round, and on rank 0 the series."""
+    """The state of a call of `measure`: gates, repetitions per job in this round, and on rank 0 the series."""
 
     def __init__(
         self,
@@ -152,7 +152,7 @@ class _Rounds:
             series.wrong = int(total[index])
 
     def _round(self, plan: NDArray[np.int64], number: int) -> NDArray[np.float64]:
-        """Visit every job of the plan once, in an order of this round's own; returns this rank's starts and ends."""
+        """Run every job of the plan once, in this round's own order; returns this rank's starts and ends."""
         times = np.full((int(plan.sum()), 2), np.nan)
         last = np.cumsum(plan)
         # Every rank draws the same order. A check costs time as well: it comes in rounds 1, 2, 4, 8 and so on.
@@ -168,7 +168,7 @@ class _Rounds:
         return times
 
     def _hand_on(self, before: set[int], first: int) -> None:
-        """Let the first member of a job wait for those ranks of the job before it that are not in both."""
+        """Make a job's first member wait for those members of the job before it that are not in both."""
         if self.control.rank in before:
             self.control.Send(np.zeros(1), first)
         elif self.control.rank == first and before:
@@ -206,7 +206,7 @@ class _Rounds:
             self.ticked = ticked
 
     def _collect(self, plan: NDArray[np.int64], times: NDArray[np.float64]) -> None:
-        """Bring all ranks' starts and ends to rank 0 and turn them into times of whole operations."""
+        """Gather all ranks' starts and ends on rank 0 and compute the times of whole operations."""
         self.all.meet()
         gathered = np.empty((self.control.size, *times.shape)) if self.control.rank == 0 else None
         self.control.Gather(times, gathered)
@@ -223,7 +223,7 @@ class _Rounds:
                 series.skews += (np.ptp(starts, axis=0) / self.jobs[index].parts).tolist()
 
     def _plan(self, plan: NDArray[np.int64]) -> None:
-        """Rank 0 decides how often each job is repeated in the next round; 0 for those that have ended."""
+        """On rank 0, decide how often each job is repeated in the next round; 0 for those that have ended."""
         if self.control.rank == 0:
             over = time.perf_counter() - self.began > self.stop.budget
             for index in np.flatnonzero(plan):
@@ -239,7 +239,7 @@ class _Rounds:
 
 
 def _some_host_is_crowded(control: MPI.Intracomm) -> bool:
-    """Whether anywhere ranks of this job outnumber the cores; the same on every rank."""
+    """Whether on any host the ranks of this job outnumber the cores; the same on every rank."""
     neighbours = control.Split_type(MPI.COMM_TYPE_SHARED)
     found: bool = control.allreduce(neighbours.size > cores(), MPI.LOR)
     neighbours.Free()
@@ -248,7 +248,7 @@ def _some_host_is_crowded(control: MPI.Intracomm) -> bool:
 
 @contextlib.contextmanager
 def _no_garbage_collection() -> Iterator[None]:
-    """Keep the collector out of timed regions, as `timeit` does."""
+    """Switch garbage collection off during timed regions, as `timeit` does."""
     was_enabled = gc.isenabled()
     gc.collect()
     gc.disable()

@@ -11,7 +11,7 @@ Rows = Sequence[Mapping[str, Any]]
 
 
 def series_of(rows: Rows) -> list[Series]:
-    """The series of one launch, without repetitions, by the raw samples that it left."""
+    """The series of one launch, without repetitions, from its raw samples."""
     found: dict[Any, Series] = {}
     for row in rows:
         ends = (row.get("source"), row.get("destination"))
@@ -24,7 +24,7 @@ def series_of(rows: Rows) -> list[Series]:
 
 
 def join(series: Sequence[Series], launches: Iterable[Rows]) -> None:
-    """Add the repetitions of other launches to series, in place: they come first, in their order, these last.
+    """Add the repetitions of other launches to series, in place and before their own.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def named(row: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def split(rows: Rows) -> list[Rows]:
-    """The raw samples of a run by launch: one list for each, in order."""
+    """Split the raw samples of a run by launch, in order."""
     by_launch: dict[Any, list[Mapping[str, Any]]] = {}
     for row in rows:
         by_launch.setdefault(row.get("launch"), []).append(row)
@@ -62,12 +62,12 @@ def split(rows: Rows) -> list[Rows]:
 
 
 def of_itself(rows: Rows) -> Rows:
-    """The raw samples of a run's own launch, without those of earlier runs that it took in: its own come last."""
+    """The raw samples of a run's own launch, which come after those of earlier runs that it includes."""
     return split(rows)[-1]
 
 
 def distinct(launches: Iterable[Rows]) -> list[Rows]:
-    """Launches without those whose timings are all those of an earlier one: it is the same launch, read twice."""
+    """Drop launches whose timings all occur in an earlier one: the same launch was read twice."""
     found = {tuple((row["pattern"], row["ranks"], row["bytes"], row["seconds"]) for row in rows): rows
              for rows in launches}  # fmt: skip
     return list(found.values())

@@ -19,13 +19,13 @@ MESSAGE_S, BYTE_S = 25e-6, 1e-9
 
 @functools.cache
 def first_ranks(count: int) -> tuple[int, ...]:
-    """Give the members of a job on the first ranks; one object, which simulated ranks share."""
+    """The members of a job on the first ranks; one object, which simulated ranks share."""
     return tuple(range(count))
 
 
 @dataclass(slots=True)
 class Job:
-    """One thing to time.
+    """An operation to time.
 
     Attributes
     ----------
@@ -82,7 +82,7 @@ class Series:
     launches: list[int] = field(default_factory=list)
 
     def summary(self) -> dict[str, Any]:
-        """``seconds`` of a measurement in the result file; over launches, where there are several."""
+        """The ``seconds`` of a measurement in the result file; over launches, if there are several."""
         found = {**statistics.summary(self.seconds), "skew": float(np.median(self.skews)), "stopped": self.stopped}
         if self.stopped == EXACT:
             found["ci95"] = (found["median"], found["median"])
@@ -104,7 +104,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Stop:
-    """When a job has been repeated enough.
+    """The rule by which a job was repeated enough.
 
     Attributes
     ----------
@@ -120,7 +120,7 @@ class Stop:
     most: int = 1000
 
     def reason(self, samples: Sequence[float]) -> str:
-        """Return why these samples are enough; an empty string if they are not."""
+        """Why these samples suffice; an empty string if they do not."""
         if len(samples) >= self.fewest and statistics.relative_width(samples) <= self.width:
             return "interval"
         return "repetitions" if len(samples) >= self.most else ""

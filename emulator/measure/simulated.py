@@ -1,4 +1,4 @@
-"""Time operations of simulated ranks: a repetition is exact, so that one is enough unless the network varies.
+"""Time operations on simulated ranks: one repetition is exact, so that more are needed only if the network varies.
 
 Where it is exact, a collective is timed by replaying its recorded schedule. On up to `CHECKED_RANKS` ranks the first
 size runs on every rank as well, and only if both times agree are the further sizes replayed. A collective that must run
@@ -27,7 +27,7 @@ _TOLERANCE = 1e-9
 def measure(
     control: Any, jobs: Sequence[Job], series: Sequence[Series], stop: Stop, tick: Callable[[float], None] | None
 ) -> None:
-    """Run each job once, or until it is known well enough where its time varies; collective over `control`.
+    """Run each job once, or until its varying time is known precisely enough; collective over `control`.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def measure(
 
 
 class _Root:
-    """Decides on rank 0 which job all ranks run next, and times those that need not run."""
+    """Decides on rank 0 which job all ranks run next, and times those that need not be run."""
 
     def __init__(
         self, control: Any, jobs: Sequence[Job], series: Sequence[Series], stop: Stop,
@@ -57,7 +57,7 @@ class _Root:
         self._began = self._started = self._ticked = time.perf_counter()
 
     def next(self) -> int | None:
-        """Go on to the next job that must run, and give its index; None where no more must."""
+        """The index of the next job that must be run; None if there is none."""
         for at in range(self._at + 1, len(self._jobs)):
             self._at, one = at, self._series[at]
             settled = self._replays is not None and self._replays.settle(one)
@@ -69,7 +69,7 @@ class _Root:
         return None
 
     def add(self, rows: Sequence[tuple[float, float, int] | None]) -> int | None:
-        """Add a repetition of the job that runs; gives the index of the one to run next."""
+        """Add a repetition of the running job and return the index of the job to run next."""
         one, now = self._series[self._at], self._advance()
         _add(one, rows)
         self._left.took(now - self._started)
@@ -82,7 +82,7 @@ class _Root:
         return self.next() if one.stopped else self._at
 
     def _advance(self) -> float:
-        """Move the progress bar on; gives the wall time."""
+        """Advance the progress bar; returns the wall time."""
         now = time.perf_counter()
         if self._tick is not None:
             self._tick(now - self._ticked)
@@ -91,13 +91,13 @@ class _Root:
 
 
 class _Left:
-    """Which collectives on many ranks are left out, by the wall time that messages between live ranks have taken."""
+    """Chooses which collectives on many ranks are left out, by the wall time per message between live ranks so far."""
 
     def __init__(self) -> None:
         self._estimate = self._estimated = self._took = 0.0
 
     def out(self, job: Job, seconds: float) -> bool:
-        """Tell whether a job is left out, if so many wall seconds are left."""
+        """Whether a job is left out with that many wall seconds left."""
         self._estimate = 0.0
         if job.ranks <= CHECKED_RANKS:
             return False
@@ -108,14 +108,14 @@ class _Left:
         return self._estimate * (self._took / self._estimated if self._estimated else 1.0) > seconds
 
     def took(self, seconds: float) -> None:
-        """Take note of the wall seconds of a repetition."""
+        """Note the wall seconds of a repetition."""
         if self._estimate:
             self._estimated += self._estimate
             self._took += seconds
 
 
 class _Replays:
-    """Times of jobs by their recorded schedules, on rank 0.
+    """Times of jobs computed from their recorded schedules, on rank 0.
 
     Attributes
     ----------
@@ -128,7 +128,7 @@ class _Replays:
         self._replayed: float | None = None
 
     def settle(self, series: Series) -> bool:
-        """Time a job without running it, and tell whether that is exact."""
+        """Time a job without running it; returns whether the time is exact."""
         job = series.job
         agreed = self.agreed.get((job.pattern, job.ranks))
         self._replayed = None if agreed is False else self._replay(job)
@@ -140,13 +140,13 @@ class _Replays:
         return True
 
     def compare(self, series: Series) -> None:
-        """Compare the time of a job that has run with its replay."""
+        """Compare the measured time of a job with its replay."""
         if self._replayed is not None:
             ran, job = series.seconds[-1] * series.job.parts, series.job
             self.agreed[job.pattern, job.ranks] = abs(self._replayed - ran) <= _TOLERANCE * ran
 
     def _replay(self, job: Job) -> float | None:
-        """Seconds of a job by its schedule; None if it has none, or the result could not be exact."""
+        """Seconds of a job by its schedule; None if it has none or the result could not be exact."""
         network = self._network
         whole = job.ranks == network.ranks
         flat = isinstance(network.spec.topology, Flat) and not network.spec.listed
@@ -159,7 +159,7 @@ class _Replays:
 
 
 def _repetition(job: Job, rank: int) -> tuple[float, float, int] | None:
-    """Run a job on a rank: its start and end on the simulated clock, and wrong elements; None where it is no member."""
+    """Run a job on a rank: its start and end in simulated time, and wrong elements; None on a non-member."""
     if job.once is None or rank not in job.members:
         return None
     carried = carrier.of(job.comm)
@@ -173,7 +173,7 @@ def _repetition(job: Job, rank: int) -> tuple[float, float, int] | None:
 
 
 def _add(series: Series, rows: Sequence[tuple[float, float, int] | None]) -> None:
-    """Add a repetition from what its members saw: from the first start to the last end."""
+    """Add a repetition from its members' times: from the first start to the last end."""
     starts, ends, wrong = np.array([row for row in rows if row is not None]).T
     series.seconds.append(float(ends.max() - starts.min()) / series.job.parts)
     series.skews.append(float(np.ptp(starts)) / series.job.parts)

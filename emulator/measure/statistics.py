@@ -41,7 +41,7 @@ def interval_of_median(samples: ArrayLike) -> tuple[float, float] | None:
 
 
 def _left_out(n: int) -> int:
-    """Samples that may be left out on each side: the most with P(binomial(n, 1/2) <= out) <= 2.5 %."""
+    """Number of samples to leave out on each side: the most with P(binomial(n, 1/2) <= out) <= 2.5 %."""
     if n > _EXACT_UP_TO:
         return max(0, math.floor(n / 2 - 0.98 * math.sqrt(n)) - 1)
     below, out = 1, 0  # below = number of outcomes with at most `out` samples under the median
@@ -52,7 +52,7 @@ def _left_out(n: int) -> int:
 
 
 def relative_width(samples: ArrayLike) -> float:
-    """Width of the median's 95 % interval as a share of the median; infinite where there is no interval."""
+    """Width of the median's 95 % interval over the median; infinite if there is no interval."""
     interval = interval_of_median(samples)
     median = float(np.median(np.asarray(samples, dtype=float)))
     if interval is None or median <= 0:
@@ -61,7 +61,7 @@ def relative_width(samples: ArrayLike) -> float:
 
 
 def summary(samples: ArrayLike) -> dict[str, Any]:
-    """Describe samples in the form of the result file: median, ci95, p5, p95, p99 and n."""
+    """Summarise samples for the result file: median, ci95, p5, p95, p99 and n."""
     values = np.asarray(samples, dtype=float)
     p5, median, p95, p99 = np.quantile(values, [0.05, 0.5, 0.95, 0.99])
     return {

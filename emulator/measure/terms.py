@@ -28,7 +28,7 @@ MOST_CROWDED = 8.0
 
 @dataclass
 class RunFits:
-    """The fits of one run: of its link, its reductions and its collectives.
+    """The fits of one run: its link, its reductions and its collectives.
 
     Attributes
     ----------
@@ -56,11 +56,11 @@ class RunFits:
     left_out: list[int] = field(default_factory=list)
 
     def unseen(self, pattern: str, p: int) -> bool:
-        """Whether `predict` goes by a fit that has not seen p ranks."""
+        """Whether `predict` uses a fit made without p ranks."""
         return pattern in self.fewer and self.fitted_up_to is not None and p > self.fitted_up_to
 
     def predict(self, pattern: str, p: int, n: int) -> float | None:
-        """Seconds of a pattern on p ranks for n bytes, by its fit; if p was held out, by the one without.
+        """Seconds of a pattern on p ranks for n bytes, by its fit; for held-out p by the fit without them.
 
         None where too many ranks share a core.
         """
@@ -77,13 +77,13 @@ class RunFits:
         return self.algorithms.get((pattern, p, n), pattern)
 
     def records(self, configured: dict[str, float] | None = None) -> list[dict[str, Any]]:
-        """All fits in the form of the result file; `configured` has an emulated link's own alpha and beta."""
+        """All fits for the result file; `configured` holds an emulated link's own alpha and beta."""
         fits = [self.link.record("link", "link", configured)]
         fits += [fitted.record("collective", pattern, configured) for pattern, fitted in self.collectives.items()]
         return fits
 
     def meaning(self, pattern: str, n: int, t_comp: float) -> dict[str, Any]:
-        """The speedup model of steps of `t_comp` seconds that end with n bytes of this pattern."""
+        """The speedup model for steps of `t_comp` seconds that each end with this pattern on n bytes."""
         terms = self.collectives[pattern].at(n)
         most = max((p for name, p, size in self.algorithms if (name, size) == (pattern, n)), default=0)
         algorithm = self._algorithm(pattern, most, n)
@@ -104,7 +104,7 @@ class RunFits:
     def content(
         self, series: Iterable[Series], t_comp: float, configured: dict[str, float] | None = None
     ) -> dict[str, Any]:
-        """What a result says of these series: measurements beside fits and native times, fits, contention, meaning."""
+        """The result fields of these series: measurements with fits and native times, fits, contention, meaning."""
         native = {(one.job.ranks, one.job.bytes): one for one in series if one.job.pattern == "native"}
         rows, largest = [], 0
         # One number of ranks that is left of several says nothing of how times grow with p.
@@ -129,7 +129,7 @@ class RunFits:
 
 
 def held_out(fitted: Fit, points: Sequence[Point]) -> list[dict[str, Any]]:
-    """Predict points that were left out of the fit, in the form of the result file."""
+    """Predict points left out of the fit, for the result file."""
     rows = []
     for point in points:
         measured, predicted = point.median, fitted.predict(point.terms, point.bytes, point.shared)
@@ -164,12 +164,12 @@ def textbook_terms(ring: Coefficients, n: float) -> dict[str, float]:
 
 
 def uncrowded(p: int) -> float:
-    """One rank per core."""
+    """Return 1: one rank per core."""
     return 1.0
 
 
 def fit_link(series: Iterable[Series], *, coarse: bool = False, seed: int = 0) -> Fit:
-    """Fit the messages of one link, for everything that prints its terms; `coarse`: at few sizes, in one segment."""
+    """Fit the messages of one link; `coarse`: measured at few sizes, in one segment."""
     points = [Point(one.job.bytes, MESSAGE, one.seconds, one.launches or None) for one in _of(series, "link")]
     return fit(points, most_segments=1, resamples=50, seed=seed) if coarse else fit(points, seed=seed)
 
@@ -177,7 +177,7 @@ def fit_link(series: Iterable[Series], *, coarse: bool = False, seed: int = 0) -
 def fit_run(
     series: Sequence[Series], patterns: Iterable[str], itemsize: int, crowding: Crowding = uncrowded, seed: int = 0
 ) -> RunFits:
-    """Fit the link, the reductions and the collectives that one run has measured.
+    """Fit the link, the reductions and the collectives of one run.
 
     Parameters
     ----------
@@ -217,7 +217,7 @@ def fit_run(
 
 
 def _form(job: Job) -> str:
-    """The pattern whose formula is that of a job."""
+    """The pattern whose cost formula applies to a job."""
     return str(job.labels.get("algorithm", job.pattern))
 
 
@@ -241,13 +241,13 @@ def _points(series: Iterable[Series], itemsize: int, crowding: Crowding) -> list
 
 
 def _split(points: Sequence[Point]) -> tuple[list[Point], list[Point]]:
-    """The points of all but the most ranks, and those of the most."""
+    """Split points into those on fewer ranks and those on the most ranks."""
     most = max(point.ranks for point in points)
     return [p for p in points if p.ranks < most], [p for p in points if p.ranks == most]
 
 
 def measurement(series: Series, predicted: float | None = None, native: Series | None = None) -> dict[str, Any]:
-    """One measurement in the form of the result file, with algbw and busbw where the pattern has them."""
+    """A measurement for the result file, with algbw and busbw if the pattern has them."""
     job, seconds = series.job, series.summary()
     algbw = job.bytes / seconds["median"] if seconds["median"] > 0 else None
     try:

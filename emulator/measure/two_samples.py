@@ -1,4 +1,4 @@
-"""Whether two sets of timings differ, for many measurements at once: pure statistics, without MPI.
+"""Test whether two sets of timings differ, for many measurements at once: pure statistics, without MPI.
 
 The unit of sampling is the launch wherever there are enough of them, since the timings of one launch share its
 memory layout and its placement on cores, and tell nothing of the next launch (Kalibera and Jones, "Rigorous
@@ -26,7 +26,7 @@ _TWO_SIDED_95 = 1.959964
 
 @dataclass(frozen=True)
 class Timings:
-    """What is known of one measurement on one side.
+    """The timings of one measurement on one side.
 
     Attributes
     ----------
@@ -42,7 +42,7 @@ class Timings:
 
 @dataclass(frozen=True)
 class Difference:
-    """One measurement on both sides.
+    """A measurement compared between the two sides.
 
     Attributes
     ----------
@@ -59,7 +59,7 @@ class Difference:
 
     @property
     def outcome(self) -> str:
-        """Of B: ``"slower"``, ``"faster"``, ``"same"``, or ``"unknown"`` where nothing can be tested."""
+        """The outcome for B: ``"slower"``, ``"faster"``, ``"same"``, or ``"unknown"`` if nothing can be tested."""
         if self.p is None:
             return "unknown"
         if self.p > LEVEL:
@@ -68,7 +68,7 @@ class Difference:
 
 
 def compare(pairs: Mapping[Any, tuple[Timings, Timings]], margin: float) -> dict[Any, Difference]:
-    """Compare A and B in each measurement, corrected for their number.
+    """Compare A and B in each measurement, corrected for the number of measurements.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ def _test(a: Timings, b: Timings, shift: float) -> tuple[float | None, str]:
 
 
 def _constant(side: Timings) -> bool:
-    """Whether all repetitions are the same number, as on an emulated network without noise."""
+    """Whether all repetitions are equal, as on an emulated network without noise."""
     values = [seconds for launch in side.launches for seconds in launch]
     return bool(values) and max(values) - min(values) <= _ROUNDING * max(values)
 
@@ -126,7 +126,7 @@ def _log_medians(side: Timings) -> Sequence[float]:
 
 
 def _student(sides: Sequence[Sequence[float]], shift: float) -> float | None:
-    """Student's t-test of two sets of logarithms with a common variance; a side may have one of them."""
+    """Student's t-test of two sets of logarithms with a common variance; one side may have a single value."""
     from scipy import stats
 
     a, b = (np.asarray(side) for side in sides)

@@ -1,1 +1,1 @@
-"""Reports of results: views make plain data of a result, renderers show it on a terminal, as plots, or as a page."""
+"""Reports of results: views convert a result to plain data, renderers show it on a terminal, as plots, or as a page."""

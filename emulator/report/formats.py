@@ -1,4 +1,4 @@
-"""How values are written in reports; what is absent is a dash."""
+"""Formats of values in reports; an absent value is a dash."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ DASH = "-"
 
 
 def or_dash(form: Callable[[Any], str]) -> Callable[[Any], str]:
-    """Make of a format one that writes a dash for None."""
+    """Make a format write a dash for None."""
     return lambda value: DASH if value is None else form(value)
 
 
 def plain(value: Any) -> str:
-    """Texts and whole numbers as they are, other numbers with four figures."""
+    """Format a value: texts and whole numbers as they are, other numbers with four figures."""
     return DASH if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def fixed(spec: str) -> Callable[[Any], str]:
-    """Write numbers by a format specification such as ``.2f``."""
+    """Make a format of a format specification such as ``.2f``."""
     return or_dash(lambda value: format(value, spec))
 
 
@@ -32,7 +32,7 @@ count = fixed(",")
 
 
 def microseconds(seconds: float | None) -> str:
-    """A time as a plain number of microseconds with three to four figures."""
+    """Format a time as a plain number of microseconds with three to four figures."""
     if seconds is None:
         return DASH
     us = seconds * 1e6
@@ -40,12 +40,12 @@ def microseconds(seconds: float | None) -> str:
 
 
 def gigabytes(rate: float | None) -> str:
-    """Bytes per second as a plain number of GB/s."""
+    """Format bytes per second as a plain number of GB/s."""
     return DASH if rate is None else f"{rate / 1e9:.3g}" if rate >= 1e7 else f"{rate / 1e9:.4f}"
 
 
 def percent(share: float | None, signed: bool = False) -> str:
-    """A share in percent with two figures."""
+    """Format a share in percent with two figures."""
     if share is None:
         return DASH
     digits = 1 if abs(share) < 0.1 else 0
@@ -54,17 +54,17 @@ def percent(share: float | None, signed: bool = False) -> str:
 
 
 def off(share: float | None) -> str:
-    """A relative error in percent, with its sign."""
+    """Format a relative error in percent, with its sign."""
     return percent(share, signed=True)
 
 
 def figure(value: float) -> str:
-    """Four significant figures; large numbers without an exponent."""
+    """Format a number with four significant figures; large ones without an exponent."""
     return f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.4g}"
 
 
 def interval(pair: Sequence[float] | None, factor: float = 1e6) -> str:
-    """An interval, in microseconds unless told otherwise."""
+    """Format an interval, in microseconds by default."""
     return DASH if pair is None else f"[{figure(pair[0] * factor)}, {figure(pair[1] * factor)}]"
 
 

@@ -1,4 +1,4 @@
-"""Tables and maps as lines of a given width. No value is cut, and a column that is left out is named.
+"""Lay out tables and maps as lines of a given width; no value is cut, and omitted columns are named.
 
 A table that is too wide first breaks its headings, then leaves out columns by their priority (a line below names
 them), and what still does not fit goes on in a second line of each row. A map that is too wide is shown in blocks of
@@ -40,7 +40,7 @@ class _Laid:
 
 
 def table(one: Table, width: int, full: bool = False) -> Iterator[Line]:
-    """Lay out a table; `full`: leave out no row and no column, rows go on in further lines instead."""
+    """Lay out a table; `full`: omit no row and no column, but continue rows in further lines."""
     shown = range(len(one.rows)) if full or one.key is None else one.key
     if one.title:
         yield [(one.title, "head")]
@@ -65,7 +65,7 @@ def table(one: Table, width: int, full: bool = False) -> Iterator[Line]:
 
 
 def blocks(one: Map, width: int) -> Iterator[Line]:
-    """Lay out a map, in blocks of as many columns as there is room for."""
+    """Lay out a map in blocks of as many columns as fit."""
     yield [(one.title, "head")]
     low, high = _range(one)
     names = _Laid(one.corner.split("\n"), [(name, "") for name in one.rows], left=True)
@@ -90,7 +90,7 @@ def _laid(column: Column, one: Table, index: int, shown: Sequence[int]) -> _Laid
 
 
 def _narrowed(column: _Laid) -> _Laid:
-    """The column with its heading broken into lines no wider than its cells need, or its longest word."""
+    """The column with its heading broken into lines no wider than its cells or its longest word need."""
     words = " ".join(column.heading).split()
     room = max(map(len, [*words, *(text for text, _ in column.cells)]), default=0)
     heading = textwrap.wrap(" ".join(words), max(1, room), break_on_hyphens=False) or [""]
@@ -102,7 +102,7 @@ def _total(columns: Sequence[_Laid]) -> int:
 
 
 def _lines(columns: Sequence[_Laid], width: int, rows: int) -> Iterator[Line]:
-    """Heading and rows; where the columns do not fit, each row goes on in further lines."""
+    """Heading and rows; rows that do not fit continue in further lines."""
     parts: list[list[_Laid]] = [[]]
     for column in columns:
         room = width - (_INDENT if len(parts) > 1 else 0)
@@ -121,7 +121,7 @@ def _lines(columns: Sequence[_Laid], width: int, rows: int) -> Iterator[Line]:
 
 
 def _of_heading(column: _Laid, line: int, tall: int) -> str:
-    """A line of a heading, which stands at the bottom of its space."""
+    """A line of a heading, which is aligned to the bottom of its space."""
     above = tall - len(column.heading)
     return column.heading[line - above] if line >= above else ""
 

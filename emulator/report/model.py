@@ -19,7 +19,7 @@ Row = Mapping[str, Any]
 
 
 def grouped(records: Iterable[Row], key: str | Callable[[Row], Any]) -> dict[Any, list[Row]]:
-    """Records by the value of a key or of a function of them, in the order of their first ones."""
+    """Group records by the value of a key or a function, in the order of first occurrence."""
     groups: dict[Any, list[Row]] = {}
     for record in records:
         groups.setdefault(key(record) if callable(key) else record[key], []).append(record)
@@ -27,7 +27,7 @@ def grouped(records: Iterable[Row], key: str | Callable[[Row], Any]) -> dict[Any
 
 
 def spread(count: int, most: int = 8) -> list[int]:
-    """At most so many of the numbers from 0 to `count` - 1, evenly, with the first and the last."""
+    """Pick at most `most` of the numbers 0 to `count` - 1, evenly, including the first and the last."""
     if count <= most:
         return list(range(count))
     return [round(at * (count - 1) / (most - 1)) for at in range(most)]
@@ -35,7 +35,7 @@ def spread(count: int, most: int = 8) -> list[int]:
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table: its heading (`name` and `unit`), where its values are, and how one is written."""
+    """A column of a table: its heading (`name`, `unit`), where its values are, and their format."""
 
     name: str  # a line break stands for a new line of the heading
     of: str | Callable[[Any], Any] = ""  # a key of the record, keys joined by dots, or a function of it; absent: `name`
@@ -84,7 +84,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Text:
-    """A line or a paragraph; `lead` are its first words, which stand out."""
+    """A line or a paragraph; its first words `lead` are emphasised."""
 
     text: str
     tone: str = ""
@@ -93,7 +93,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether something holds: ``text: PASS`` (or FAIL); with a `name`, a line of a list: ``ok  name  text``."""
+    """The outcome of a check: ``text: PASS`` (or FAIL); with a `name`, a line of a list: ``ok name text``."""
 
     passed: bool
     text: str
@@ -113,7 +113,7 @@ class Axis:
 
     @classmethod
     def time(cls, name: str, seconds: Iterable[float | None], **more: Any) -> Axis:
-        """Make an axis of times, in the unit in which the largest of them is above 1."""
+        """Make an axis of times in the unit in which the largest one is above 1."""
         most = max((value for value in seconds if value), default=0.0)
         units = (("s", 1.0), ("ms", 1e3), ("us", 1e6), ("ns", 1e9))
         unit, factor = next((one for one in units if most * one[1] >= 1), units[-1] if most else units[0])
@@ -124,13 +124,13 @@ class Axis:
         return f"{self.name}, {self.unit}" if self.unit and self.form is None else self.name
 
     def write(self, value: float) -> str:
-        """A raw value in words, with four figures."""
+        """Format a raw value with four figures."""
         return self.form(value) if self.form else formats.figure(value * self.factor)
 
 
 @dataclass(frozen=True)
 class Map:
-    """A value for each pair, such as the time from each rank (down) to each other (across); None: there is none."""
+    """A value for each pair, such as the time from each rank (down) to each other (across); None for no value."""
 
     title: str
     rows: Sequence[str]
@@ -144,7 +144,7 @@ class Map:
 
     @classmethod
     def pivot(cls, title: str, records: Sequence[Row], down: str, across: str, **more: Any) -> Map:
-        """Make a map whose values are records: a row for each value of a field, a column for each of another."""
+        """Make a map of records: a row for each value of one field, a column for each of another."""
         rows, columns = ([*dict.fromkeys(record[key] for record in records)] for key in (down, across))
         found = {(record[down], record[across]): record for record in records}
         values = [[found.get((row, column)) for column in columns] for row in rows]
@@ -153,7 +153,7 @@ class Map:
 
 @dataclass(frozen=True)
 class Curve:
-    """Points of one curve, as raw values."""
+    """The points of one curve, as raw values."""
 
     name: str
     x: Sequence[Any]  # names where the style is "bars"
@@ -164,14 +164,14 @@ class Curve:
 
     @classmethod
     def line(cls, name: str, records: Iterable[Any], x: Any, y: Any, group: Any = None) -> Curve:
-        """Make a line through the values of records at two keys, or of rows at two places."""
+        """Make a line through the values of records at two keys, or of rows at two indices."""
         points = [(record[x], record[y]) for record in records]
         return cls(name, [at for at, _ in points], [value for _, value in points], style="line", group=group)
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A place on the x axis with a meaning: a line at `at`, or a shaded region from there to `to`."""
+    """A marked position on the x axis: a line at `at`, or a shaded region from there to `to`."""
 
     at: float
     text: str
@@ -180,7 +180,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Series:
-    """Curves over common axes: a plot; a terminal leaves it out."""
+    """Curves over common axes: a plot, which a terminal omits."""
 
     name: str  # unique in its view
     title: str
@@ -194,7 +194,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Scenario:
-    """A speedup model whose terms a page lets its reader change: ``emulator.speedup`` with a pattern's coefficients."""
+    """A speedup model whose terms a page's reader can change: ``emulator.speedup`` with a pattern's coefficients."""
 
     name: str
     form: str
@@ -211,7 +211,7 @@ class Scenario:
 
 @dataclass(frozen=True)
 class Drawing:
-    """A picture that is an SVG already; `about` says in a sentence what it shows."""
+    """A picture as SVG; `about` describes it in a sentence."""
 
     title: str
     svg: str
@@ -220,7 +220,7 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Detail:
-    """What one screen leaves out: a page has it, and a terminal with ``--full``."""
+    """Items that do not fit on one screen: shown on a page, and on a terminal with ``--full``."""
 
     item: str | Text | Table | Verdict | Map
 

@@ -1,4 +1,4 @@
-"""Why the timings of a result may be unstable, and what to do about it."""
+"""Reasons why the timings of a result may be unstable, and their remedies."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from emulator.units import format_size
 
 
 def unstable(result: Mapping[str, Any]) -> list[str]:
-    """List why the timings of a result may be unstable, as far as the result itself shows."""
+    """List the reasons why the timings of a result may be unstable, as far as the result shows."""
     found = environment.warnings(result["environment"]) if result["clock"] == "wall" else []
     rows = result["measurements"]
     chosen = [row for row in rows if row["seconds"].get("stopped") != EXACT]

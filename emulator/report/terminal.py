@@ -1,4 +1,4 @@
-"""Shows a view on a terminal or in a pipe, with rich: every table as wide as there is room for."""
+"""Shows a view on a terminal or in a pipe with rich: every table as wide as there is room for."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _WIDEST_NAME = 13  # of a verdict in a list; longer names push what follows to t
 
 
 def show(items: Iterable[Item], console: Console, full: bool = False, skip: int = 0) -> int:
-    """Print a view, or a part of it, but for its first `skip` lines; gives the number of its lines.
+    """Print a view, or a part of it, without its first `skip` lines; returns the number of its lines.
 
     Tables are fitted into the width of the console. With `full` there are details, and all rows and columns of tables:
     rows that are too wide go on in further lines.
@@ -34,7 +34,7 @@ def show(items: Iterable[Item], console: Console, full: bool = False, skip: int 
 
 
 def _print(line: Styled, console: Console) -> None:
-    """Print a line, wrapped between words: no word is broken, such as a path, and no blank ends a line."""
+    """Print a line, wrapped between words: no word, such as a path, is broken, and no blank ends a line."""
     for paragraph in line.split("\n"):
         for part in paragraph.divide([] if line.no_wrap else _breaks(paragraph.plain, console.width)):
             part.rstrip()
@@ -42,7 +42,7 @@ def _print(line: Styled, console: Console) -> None:
 
 
 def _breaks(text: str, width: int) -> Iterator[int]:
-    """Where lines begin but for the first; rich itself would break a word that is wider than the line."""
+    """The positions of line breaks; rich itself would break a word wider than the line."""
     start = 0
     for word in re.finditer(r"\S+", text):
         if word.end() - start > width and text[start : word.start()].strip():
@@ -51,12 +51,12 @@ def _breaks(text: str, width: int) -> Iterator[int]:
 
 
 def styled(items: Iterable[Item], width: int, full: bool = False) -> Iterator[Styled]:
-    """The lines of a view, for rich."""
+    """The lines of a view for rich."""
     return map(_styled, lines(items, width, full))
 
 
 def lines(items: Iterable[Item], width: int, full: bool = False) -> Iterator[layout.Line]:
-    """The lines of a view; an empty line stands around tables, before headings and before a group of led paragraphs."""
+    """The lines of a view; an empty line precedes and follows tables, headings and groups of paragraphs."""
     blank, below = True, False  # whether the last line was empty; whether a table ended with it
     led = False  # whether a paragraph with a lead ended with it
     for shown in items:

@@ -15,10 +15,11 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from emulator.errors import CannotWrite, UsageError
+from emulator.errors import CannotWrite, UsageError, write_all
 from emulator.results import environment
 from emulator.results.files import check_writable, discard, point_latest, replacing, run_folder
 
@@ -40,7 +41,7 @@ def new(
     clock: str = "wall",
     pace: float | str | None = None,
 ) -> dict[str, Any]:
-    """Begin a result: everything known before the first measurement.
+    """Begin a result with everything that is known before the first measurement.
 
     Parameters
     ----------
@@ -68,7 +69,7 @@ def new(
 
 
 def save(result: Mapping[str, Any], path: str | Path) -> Path:
-    """Write a result as JSON, in one step (a reader sees the old file or the new one).
+    """Write a result as JSON, atomically: a reader sees the old file or the new one.
 
     numpy numbers and arrays become plain ones; numbers that are not finite become null.
 
@@ -90,7 +91,7 @@ def save(result: Mapping[str, Any], path: str | Path) -> Path:
 
 
 def write_json(content: Any, path: str | Path) -> None:
-    """Write numbers, texts, lists and dicts as JSON, in one step; raises `CannotWrite`."""
+    """Write numbers, texts, lists and dicts as JSON, atomically; raises `CannotWrite`."""
     with replacing(Path(path)) as waiting:
         waiting.write_text(json.dumps(plain(content), indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
@@ -98,25 +99,16 @@ def write_json(content: Any, path: str | Path) -> None:
 def keep(
     result: Mapping[str, Any], *paths: str | Path | None, samples: Sequence[Mapping[str, Any]] = ()
 ) -> CannotWrite | None:
-    """Write a result to each of these files and its samples beside the first, before what was measured is printed.
+    """Write a result to each of these files, and its samples beside the first, before the measurements are printed.
 
     Returns
     -------
     The error to raise when everything has been printed; None if all was written.
     """
-    problem = None
-    for path in paths:
-        try:
-            if path:
-                save(result, path)
-        except CannotWrite as error:
-            problem = error.beside(problem)
+    writes = [partial(save, result, path) for path in paths if path]
     if samples and paths[0]:
-        try:
-            save_samples(Path(paths[0]).parent, samples)
-        except CannotWrite as error:
-            problem = error.beside(problem)
-    return problem
+        writes.append(partial(save_samples, Path(paths[0]).parent, samples))
+    return write_all(*writes)
 
 
 def load(path: str | Path) -> dict[str, Any]:
@@ -154,7 +146,7 @@ def load(path: str | Path) -> dict[str, Any]:
 
 
 def _complaint(content: Any) -> str | None:
-    """Say in one line what is wrong with a would-be result; None if nothing is."""
+    """One line on what is wrong with a result; None if it is valid."""
     from pydantic import ValidationError
 
     from emulator.results.schema import SCHEMA, Result
@@ -174,7 +166,7 @@ def _complaint(content: Any) -> str | None:
 
 
 def save_samples(folder: str | Path, rows: Iterable[Mapping[str, Any]]) -> Path:
-    """Write raw samples beside the result, one row each, so that the statistics can be redone.
+    """Write raw samples beside the result, one row each, for later statistics.
 
     Parameters
     ----------
@@ -225,7 +217,7 @@ def _number(text: str | None) -> float | int | str | None:
 
 
 def plain(value: Any) -> Any:
-    """Turn numpy values, paths, tuples and numbers that are not finite into what JSON has."""
+    """Convert numpy values, paths, tuples and non-finite numbers to what JSON has."""
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if hasattr(value, "tolist"):  # numpy scalars and arrays
@@ -239,7 +231,7 @@ def plain(value: Any) -> Any:
 
 @contextlib.contextmanager
 def of_this_version(*runs: Path) -> Iterator[None]:
-    """Turn an error about a command's own fields into one line: the schema knows those that all commands share."""
+    """Turn an error in a command's own fields into one line, because the schema covers only shared fields."""
     try:
         yield
     except UsageError:

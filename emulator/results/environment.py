@@ -47,7 +47,7 @@ def record(ranks: int = 1, hosts: Sequence[str] | None = None) -> dict[str, Any]
 
 
 def warnings(environment: dict[str, Any]) -> list[str]:
-    """List what in an environment record makes wall-clock timings unstable, each with its remedy."""
+    """List what makes wall-clock timings of this environment unstable, each with its remedy."""
     cores, ranks = environment["cores"], environment["ranks"]
     found = []
     if environment["oversubscription"] > 1:
@@ -65,7 +65,7 @@ def warnings(environment: dict[str, Any]) -> list[str]:
 
 
 def rank_hosts(environment: Mapping[str, Any]) -> list[str]:
-    """Return the host name of each rank of a run by its environment record.
+    """The host name of each rank of a run, from its environment record.
 
     Records without `placement` were written before it was kept; their ranks fill the hosts evenly, in blocks.
     """
@@ -75,7 +75,7 @@ def rank_hosts(environment: Mapping[str, Any]) -> list[str]:
 
 
 def crowding(hosts: Sequence[str], cores: int | None = None) -> Callable[[int], float]:
-    """Tell how many ranks share a core, at least 1, when the first p of these ranks run.
+    """Number of ranks per core, at least 1, when the first p of these ranks run.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def crowding(hosts: Sequence[str], cores: int | None = None) -> Callable[[int], 
 
 
 def _mpi_version() -> str | None:
-    """Name and version of the MPI library, if this process has loaded one (this module never does)."""
+    """Name and version of the MPI library that this process has loaded, if any; this module loads none."""
     mpi = sys.modules.get("mpi4py.MPI")
     if mpi is None:
         return None

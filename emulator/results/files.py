@@ -1,4 +1,4 @@
-"""Where a result is written: the run folder with its `latest` link, and files that are replaced in one step."""
+"""Where results are written: the run folder with its `latest` link, and files that are replaced atomically."""
 
 import contextlib
 import itertools
@@ -16,7 +16,7 @@ _STAMP = re.compile(r"\d{8}T\d{6}Z(-\d+)?")
 
 @contextlib.contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Give a temporary path to write, which then replaces `path` in one step: readers see the old file or the new one.
+    """A context with a temporary path that then replaces `path` atomically: readers see the old file or the new one.
 
     Raises
     ------
@@ -41,7 +41,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 
 def run_folder(demo: str, out: str | Path | None = None) -> Path:
-    """Make the folder of a run; `point_latest` points `latest` at it, once it has a result.
+    """Make the folder of a run; `point_latest` makes `latest` point to it once it has a result.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def run_folder(demo: str, out: str | Path | None = None) -> Path:
 
 
 def check_writable(path: str | Path | None, option: str = "--json") -> None:
-    """Check before the measurements that the file of an option can be written; the check leaves no new file behind.
+    """Check, before the measurements, that the file of an option can be written; leaves no new file.
 
     Raises
     ------
@@ -103,7 +103,7 @@ def discard(folder: Path) -> None:
 
 
 def _fresh(parent: Path, stamp: str) -> Path:
-    """Make a new folder; two runs may begin in the same second, and the later ones get a number."""
+    """Make a new folder; if two runs begin in the same second, the later gets a number."""
     parent.mkdir(parents=True, exist_ok=True)
     for number in itertools.count(1):
         folder = parent / (stamp if number == 1 else f"{stamp}-{number}")
@@ -114,7 +114,7 @@ def _fresh(parent: Path, stamp: str) -> Path:
 
 
 def point_latest(folder: Path) -> None:
-    """Point the link `latest` beside a run folder at it, in one step, unless the user chose the folder."""
+    """Point the link `latest` beside a run folder to it, atomically, unless the user chose the folder."""
     if not _STAMP.fullmatch(folder.name):
         return
     # File systems without links, or something of the user's at that name: the run itself is not affected.

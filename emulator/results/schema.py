@@ -23,7 +23,7 @@ Draw = tuple[Term, Term, Term]  # alpha, beta and gamma of one resample
 
 
 class Record(BaseModel):
-    """A JSON object with known fields; further ones are kept, and numbers are finite."""
+    """A JSON object with known fields; unknown ones are kept, and numbers must be finite."""
 
     model_config = ConfigDict(extra="allow", allow_inf_nan=False)
 
@@ -91,7 +91,7 @@ class Fit(Record):
 
 
 class HeldOut(Record):
-    """A point the fit has not seen, measured and predicted."""
+    """A point that was left out of a fit, measured and predicted."""
 
     ranks: Ranks
     bytes: Bytes
@@ -101,7 +101,7 @@ class HeldOut(Record):
 
 
 class DrilledFault(Record):
-    """One fault of a drill's plan, and whether it happened."""
+    """A fault of a drill's plan, and whether it happened."""
 
     text: str
     fired: bool
@@ -109,7 +109,7 @@ class DrilledFault(Record):
 
 
 class Drill(Record):
-    """What a fault drill did and what its recovery cost."""
+    """What happened in a fault drill and what its recovery cost."""
 
     pattern: str
     ranks: int = Field(ge=1)
@@ -140,7 +140,7 @@ class Environment(Record):
 
 
 class Result(Record):
-    """The whole of `result.json`."""
+    """The whole `result.json`."""
 
     schema_: Literal[1] = Field(alias="schema")
     demo: str

@@ -1,1 +1,1 @@
-"""One run of a demo: its options, its session on the ranks, its console, its environment record."""
+"""A run of a demo: its options, its ranks, its console, its environment record."""

@@ -1,4 +1,4 @@
-"""The rich console that rank 0 prints with, as wide as the terminal that the job's output reaches.
+"""The rich console with which rank 0 prints, as wide as the terminal that the job's output reaches.
 
 A rank's standard output is a pseudo-terminal that mpirun made, whatever mpirun's own output is, which is what counts.
 """
@@ -26,7 +26,7 @@ _LINES_EVERY_S = 10.0
 
 
 class Progress:
-    """How much of a long task is done, and what its ranks do meanwhile."""
+    """The progress of a long task, and what its ranks do meanwhile."""
 
     def __init__(self, console: Console | None = None) -> None:
         self.done = 0.0
@@ -43,7 +43,7 @@ class Progress:
 
     @contextlib.contextmanager
     def beside(self, table: Callable[[], Table], line: Callable[[], str]) -> Iterator[None]:
-        """As long as the block runs, show what `table` gives on a terminal, or `line` in the lines of a pipe."""
+        """While the block runs, show what `table` returns on a terminal, or `line` in the lines of a pipe."""
         before = self._table, self._line
         self._table, self._line = table, line
         try:
@@ -58,7 +58,7 @@ class Progress:
                 self._console.print(line, markup=False)
 
     def write(self, stream: IO[str], content: bytes) -> None:
-        """Pass on what a job prints: above what is shown on a terminal, which rich does with whole lines of text."""
+        """Forward a job's output above what a terminal shows; rich does so with whole lines."""
         if self.bar is None:
             streams.write(stream, content)
         else:
@@ -67,11 +67,11 @@ class Progress:
             to.write(content.decode(errors="replace"))
 
     def said(self) -> str:
-        """What `line` says."""
+        """The text of `line`."""
         return self._line() if self._line else ""
 
     def shown(self, width: int) -> Iterator[Any]:
-        """What `table` gives, for rich."""
+        """The table of `table` as a rich renderable."""
         from emulator.report import terminal
 
         if self._table is not None:
@@ -79,7 +79,7 @@ class Progress:
 
 
 def _told(progress: Progress, total: float | None, label: str, passed: float) -> str:
-    """A line about how much is done, how long the rest will take at this rate, and what the ranks do."""
+    """A line on the share done, the time left at this rate, and what the ranks do."""
     found = f"after {passed:.0f} s"
     if total is not None:
         rest = ""
@@ -126,13 +126,13 @@ def terminal_width() -> int | None:
 
 
 def width() -> int:
-    """Columns to print in: COLUMNS, else those of the terminal, else 80."""
+    """Columns to print in: COLUMNS, else the terminal's, else 80."""
     asked = os.environ.get("COLUMNS", "")
     return int(asked) if asked.isdecimal() and int(asked) else terminal_width() or _DEFAULT_WIDTH
 
 
 def make_console(**options: Any) -> Console:
-    """A console that stops printing when its reader (a ``head``, say) has closed the pipe; the run goes on and saves.
+    """A console that stops printing when its reader (such as ``head``) has closed the pipe; the run continues.
 
     Parameters
     ----------
@@ -162,7 +162,7 @@ def make_console(**options: Any) -> Console:
 def progress(
     console: Console | None, total: float | None, label: str = "", lines_every_s: float = _LINES_EVERY_S
 ) -> Iterator[Progress]:
-    """A bar with the remaining time on a terminal, which vanishes when done; in a pipe a plain line now and then.
+    """A bar with the remaining time on a terminal, removed at the end; plain lines from time to time in a pipe.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""One run of a demo on the ranks of a job: its communicator, its clock, its console, its result."""
+"""A run of a demo on the ranks of a job: its communicator, clock, console and result."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class CommonOptions:
-    """Values of the options that every demo has: the same name means the same thing everywhere."""
+    """Values of the options that every demo has, with the same meaning everywhere."""
 
     net: str | Network | None
     pace: float | str
@@ -47,7 +47,7 @@ class CommonOptions:
 
 
 class Run:
-    """What a demo is given.
+    """The object that a demo receives: communicator, clock, options, result.
 
     Attributes
     ----------
@@ -102,13 +102,13 @@ class Run:
         self.on_root(lambda: launches.take_up(self))
 
     def _stall_console(self) -> Any:
-        """Where to say who waits for whom: above a bar on a terminal, else beside the results."""
+        """Where to print who waits for whom: above the bar on a terminal, else beside the results."""
         if self.console is None or self.console.is_terminal:
             return self.console
         return console.make_console(stderr=True)
 
     def _network(self, net: str | Network | None) -> Network | None:
-        """The network for all ranks of the job: a preset's name, a file, or one that was loaded."""
+        """The network for all ranks of the job, from a preset's name, a file, or an object."""
         if net is None:
             return None
         from emulator.network import load
@@ -145,7 +145,7 @@ class Run:
         return tracing.begin(self.comm, self.folder, limit=common.trace_limit, clock=self.clock)
 
     def end_recording(self) -> None:
-        """End what ``--trace`` records, and add the timeline to the result; collective."""
+        """End the recording of ``--trace`` and add the timeline to the result; collective."""
         if self._recorder is None:
             return
         from emulator.trace import folder, tracing
@@ -165,7 +165,7 @@ class Run:
         results.discard(self.folder)
 
     def now(self) -> float:
-        """Seconds on the clock that counts here: emulated on an emulated network, else the wall's."""
+        """Seconds on this run's clock: emulated time on an emulated network, else wall time."""
         return carrier.of(self.comm).now()
 
     def sub(self, p: int) -> MPI.Intracomm | None:
@@ -186,7 +186,7 @@ class Run:
             raise UsageError(f"--ranks must lie between 1 and this job's {self.size} ranks, got {p}: start more ranks")
 
     def sub_sizes(self, default: Sequence[int] = (2, 4, 8, 16)) -> list[int]:
-        """Rank counts to measure: those asked for, else `default` cut to the job, always with the whole job."""
+        """Rank counts to measure: those requested, else `default` limited to the job, always with the whole job."""
         if self.ranks is None:
             return sorted({p for p in default if p <= self.size} | {self.size})
         for p in self.ranks:
@@ -194,7 +194,7 @@ class Run:
         return self.ranks
 
     def on_root(self, function: Callable[[], T]) -> T:
-        """Call `function` on rank 0 and give every rank its value, or its error."""
+        """Call `function` on rank 0 and return its value, or raise its error, on every rank."""
         return on_root(self.control, function)
 
     def echo(self, *renderables: Any) -> None:
@@ -203,7 +203,7 @@ class Run:
             self.console.print(*renderables)
 
     def show(self, ended: bool = False) -> None:
-        """Print on rank 0 what is known of the result and has not been printed yet.
+        """On rank 0, print what is known of the result and was not printed before.
 
         The view of a growing result begins with what it gave before; what is said of all of it waits until it has
         ended. Failures are on the standard error already.
@@ -220,18 +220,18 @@ class Run:
                 self._shown = terminal.show(items, self.console, self.options.full, self._shown)
 
     def warn(self, text: str) -> None:
-        """Keep a warning for the result, which is printed with it, once."""
+        """Add a warning to the result, with which it is printed once."""
         if text not in self.warnings:
             self.warnings.append(text)
 
     def fail(self, text: str) -> None:
-        """Record a failed check: the run goes on, its exit status is 1. Call it on rank 0."""
+        """Record a failed check on rank 0: the run continues, and its exit status is 1."""
         self.failures.append(text)
         if self.rank == 0:
             print(f"FAILED: {text}", file=sys.stderr, flush=True)
 
     def progress(self, total: float, label: str = "") -> AbstractContextManager[console.Progress]:
-        """Show how much is done, and how long the rest will take: ``with run.progress(10) as bar: bar.advance()``."""
+        """Show progress and the time left: ``with run.progress(10) as bar: bar.advance()``."""
         return console.progress(self.console, total, label)
 
     def _content(self) -> dict[str, Any]:
@@ -256,14 +256,14 @@ class Run:
         return path
 
     def leave_page(self) -> None:
-        """Write the page of the saved result beside it, on rank 0, and say where it is."""
+        """On rank 0, write the page of the saved result beside it, and print where it is."""
         if self.rank == 0 and self.launch.last:
             from emulator.report import page
 
             self.unwritten = page.keep(self.folder, self.result, self.console, self.unwritten)
 
     def save_unfinished(self) -> bool:
-        """Save what `emulator.measure.repetitions.measure` and the demo have so far; whether there was anything."""
+        """Save what the demo and its measurements have so far; returns whether there was anything."""
         from emulator.measure import terms
 
         if self.launch.number > 1:  # the launches before this one have left a whole result
@@ -281,5 +281,5 @@ class Run:
 
 
 def _command(simulated: bool, ranks: int) -> list[str]:
-    """The command line that the result names."""
+    """The command line recorded in the result."""
     return ["python", *mpirun.this_program()] if simulated else mpirun.this_job(ranks)

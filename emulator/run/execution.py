@@ -1,4 +1,4 @@
-"""A demo on the ranks of a job or of a simulation, from its first line to an exit status that all ranks agree on."""
+"""Run a demo on the ranks of a job or a simulation, up to an exit status on which all ranks agree."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def execute(
     name: str, needs: int, asked: int | None, common: CommonOptions, body: Callable[[Run], None], why: str = ""
 ) -> int:
-    """Run `body` on every rank and return the exit status; no error leaves another rank waiting."""
+    """Run `body` on every rank and return the exit status; after an error no rank is left waiting."""
     if not MPI.Is_initialized():
         MPI.Init()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # mpirun passes Ctrl-C on as SIGTERM
@@ -57,7 +57,7 @@ def execute(
 def simulate(
     name: str, needs: int, ranks: int, common: CommonOptions, body: Callable[[Run], None], why: str = ""
 ) -> int:
-    """Run `body` on so many simulated ranks of this process and return the exit status; no mpirun is started."""
+    """Run `body` on `ranks` simulated ranks in this process and return the exit status; starts no mpirun."""
     from emulator import sim
 
     if ranks < needs:
@@ -90,7 +90,7 @@ def simulate(
 
 
 def sized(net: str | Network | None, ranks: int) -> Network:
-    """The network of a simulation; one that lists fewer hosts than there are ranks says how many ranks share a host."""
+    """The network of a simulation; a list of fewer hosts than the ranks need is refused."""
     from emulator.network import load
     from emulator.sim.run import check_memory
 
@@ -108,7 +108,7 @@ def sized(net: str | Network | None, ranks: int) -> Network:
 
 
 def interrupted(begun: Sequence[Run]) -> int:
-    """Save what a simulation has measured before Ctrl-C, say so in one line, and return the exit status."""
+    """Save what a simulation measured before Ctrl-C, print one line, and return the exit status."""
     kept = "nothing was kept"
     for run in begun:
         if run.save_unfinished():
@@ -120,7 +120,7 @@ def interrupted(begun: Sequence[Run]) -> int:
 
 
 def _finish(run: Run) -> int:
-    """Save, name the run folder, and agree on the exit status."""
+    """Save, print the run folder, and agree on the exit status."""
     fidelity = carrier.of(run.comm).fidelity()
     if fidelity is not None:
         run.result |= {"fidelity": fidelity, "pace": fidelity["pace"]}
@@ -134,7 +134,7 @@ def _finish(run: Run) -> int:
 
 
 def _end_with_error(error: UsageError | CheckFailed, patience: float = 2.0) -> int:
-    """End with one line: rank 0's if every rank came here, else the line of the rank that did."""
+    """End with one line: rank 0's if every rank came here, else that of the rank that failed."""
     together = MPI.COMM_WORLD.Ibarrier()
     deadline = time.monotonic() + patience
     while not together.Test():

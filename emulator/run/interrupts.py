@@ -1,4 +1,4 @@
-"""Save what was measured when a job is ended by Ctrl-C or SIGTERM, and say on its terminal what was kept.
+"""Save the measurements when Ctrl-C or SIGTERM ends a job, and print on its terminal what was kept.
 
 mpirun forwards Ctrl-C to its ranks as SIGTERM, drops what they print after it, kills them a quarter of a second later,
 and exits with status 1 whatever their status is. So rank 0 forks a process that saves the result and writes one line
@@ -27,7 +27,7 @@ _GRACE = 0.02  # seconds
 
 
 class SaverOnSignal:
-    """On rank 0, save the result so far when a signal ends the job, even while this rank is inside an MPI call.
+    """Saves the result so far on rank 0 when a signal ends the job, even while it is inside an MPI call.
 
     Python runs signal handlers between bytecode instructions only. A rank blocked in an MPI call on ranks that have
     ended never reaches the next one; but the signal's number is written to a pipe at once, which a thread reads.
@@ -76,12 +76,12 @@ class SaverOnSignal:
 
 
 def _ends_the_run(number: int) -> bool:
-    """Whether a signal is one that ends the run, which a program with a handler of its own decides by itself."""
+    """Whether a signal ends the run; a program with a handler of its own decides itself."""
     return number in (signal.SIGINT, signal.SIGTERM) and signal.getsignal(number) is signal.default_int_handler
 
 
 def _standard_error_of_mpirun() -> int:
-    """Descriptor of the standard error of this rank's launcher; of this process where that cannot be opened."""
+    """File descriptor of the launcher's standard error, or this process's if that cannot be opened."""
     if job.inside():
         with contextlib.suppress(OSError):
             return os.open(f"/proc/{os.getppid()}/fd/2", os.O_WRONLY | os.O_APPEND | os.O_NOCTTY)
@@ -89,7 +89,7 @@ def _standard_error_of_mpirun() -> int:
 
 
 def leave(saver: SaverOnSignal | None) -> NoReturn:
-    """End this rank: rank 0 once it has saved, the others later, since mpirun ends the job with the first exit."""
+    """End this rank: rank 0 after it has saved, the others later, because mpirun ends the job with the first exit."""
     if saver is not None:
         saver.end()
     sys.stdout.flush()

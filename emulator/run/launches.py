@@ -1,4 +1,4 @@
-"""Several launches of one command as one result: started one after the other, or found among earlier runs.
+"""Several launches of a command as one result: started one after the other, or found among earlier runs.
 
 A launch is a sample (see `emulator.measure.launches`). Where a demo starts mpirun itself, it starts several short
 launches that share the budget and the run folder: each adds its raw samples to those of the launches before it, and the
@@ -32,7 +32,7 @@ _OF_THE_OUTPUT = {"--quiet": 0, "--full": 0, "--json": 1}  # options that measur
 
 @dataclass(frozen=True)
 class Launch:
-    """One of several launches that a demo starts: its number from 1, how many there are, and their run folder."""
+    """One of several launches of a demo: its number from 1, their count, and their run folder."""
 
     number: int = 1
     of: int = 1
@@ -44,13 +44,13 @@ class Launch:
 
 
 def current() -> Launch:
-    """The launch that this process belongs to."""
+    """The launch of this process."""
     found = os.environ.get(_VARIABLE)
     return Launch(**json.loads(found)) if found else Launch()
 
 
 def start(ranks: int, launches: int, name: str, out: str | None) -> int:
-    """Start this program under mpirun so many times, one after the other; the exit status is the greatest.
+    """Start this program under mpirun `launches` times, one after the other; the exit status is the largest.
 
     Parameters
     ----------
@@ -75,12 +75,12 @@ def start(ranks: int, launches: int, name: str, out: str | None) -> int:
 
 
 def _saved(folder: Path) -> bool:
-    """Whether a launch could write what it has measured."""
+    """Whether a launch was able to save its measurements."""
     return all((folder / name).is_file() for name in (results.RESULT, results.SAMPLES))
 
 
 def count(asked: int | None, emulated: bool, traced: bool) -> int:
-    """How many launches to start.
+    """Number of launches to start.
 
     Raises
     ------
@@ -96,7 +96,7 @@ def count(asked: int | None, emulated: bool, traced: bool) -> int:
 
 
 def take_up(run: Run) -> None:
-    """Continue, on rank 0, the result that the launches before this one have left in the run folder.
+    """On rank 0, continue the result that earlier launches have left in the run folder.
 
     Not its failures: they are wrong elements, which `join` adds to those of this launch, so that they are said again.
     """
@@ -106,7 +106,7 @@ def take_up(run: Run) -> None:
 
 
 def join(run: Run, series: Sequence[Series], alone: bool) -> None:
-    """Add the samples of the launches before this one to `series`, in place, and say so in the result; on rank 0.
+    """On rank 0, add the samples of earlier launches to `series`, in place, and record this in the result.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ def join(run: Run, series: Sequence[Series], alone: bool) -> None:
 
 
 def _keep_wrong(found: Mapping[str, Any], series: Sequence[Series]) -> None:
-    """Add the wrong elements of the launches before this one, by measurement."""
+    """Add the counts of wrong elements of earlier launches, by measurement."""
     from emulator.measure.samples import named
 
     wrong = {named(row): row["wrong"] or 0 for row in found["measurements"]}
@@ -139,7 +139,7 @@ def _keep_wrong(found: Mapping[str, Any], series: Sequence[Series]) -> None:
 
 
 def _earlier(run: Run) -> dict[Path, Rows]:
-    """The last runs that measured the same on the same machine with the code as it is now, in order.
+    """The last runs, in order, that measured the same with the present code on the same machine.
 
     Returns
     -------
@@ -166,7 +166,7 @@ def _earlier(run: Run) -> dict[Path, Rows]:
 
 
 def _last_change() -> float:
-    """When the newest of our own sources was written: a run of other code measured something else."""
+    """When the newest source file was written; a run of older code measured something else."""
     root = Path(__file__).resolve().parents[2]
     rooms = [root / name for name in ("emulator", "primitives", "demos")]
     return max((path.stat().st_mtime for room in rooms for path in room.rglob("*.py")), default=0.0)
@@ -184,7 +184,7 @@ def _comparable(ours: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 
 def _measuring(command: Sequence[str]) -> list[str]:
-    """A command without the options that say only where its output goes, and which runs count."""
+    """A command without the options that only say where output goes and which runs count."""
     words, found = iter(command), []
     for word in words:
         name, _, joined = word.partition("=")

@@ -1,4 +1,4 @@
-"""click commands whose errors are one line and an exit status: 1 a failed check, 2 bad usage or bad input."""
+"""click commands with one-line errors and exit statuses: 1 a failed check, 2 bad usage or bad input."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def _unwritten(error: OSError) -> int:
 
 
 def _units_note(command: click.Command) -> str:
-    """What a command's help says about how sizes and times are written, if an option takes one."""
+    """The note in a command's help on how sizes and times are written, if an option takes one."""
     taken = {option.type.name.lower() for option in command.params}
     notes = []
     if taken & {"size", "sizes"}:
@@ -100,7 +100,7 @@ def _units_note(command: click.Command) -> str:
 
 
 class OneLineGroup(OneLineCommand, click.Group):
-    """`click.Group` with one-line errors; its own subcommands are ordinary click commands."""
+    """A `click.Group` with one-line errors; its subcommands are ordinary click commands."""
 
     def add_command(self, cmd: click.Command, name: str | None = None) -> None:
         cmd.epilog = cmd.epilog or _units_note(cmd)
@@ -108,7 +108,7 @@ class OneLineGroup(OneLineCommand, click.Group):
 
 
 class LazyGroup(OneLineGroup):
-    """A group that imports the module of a command when it is asked for: a rank or a drill needs no other.
+    """A group that imports a command's module when it is requested, because a rank or a drill needs no other.
 
     Parameters
     ----------

@@ -30,7 +30,7 @@ from emulator.run.one_line import OneLineCommand
 
 
 class Parsed(click.ParamType):
-    """A click type from one of the parsers of `emulator.units`."""
+    """A click type that uses one of the parsers of `emulator.units`."""
 
     def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
         self.name = name
@@ -41,7 +41,7 @@ class Parsed(click.ParamType):
 
 
 def _parse_budget(text: str) -> float:
-    """Seconds of a plain number, which is what the option's name says, or of a time with its unit."""
+    """Seconds of a plain number, as the option's unit is seconds, or of a time with its unit."""
     try:
         seconds = float(text)
     except ValueError:
@@ -88,7 +88,7 @@ COMMON: dict[str, dict[str, Any]] = {
 
 
 def common_options(*names: str, **changed: dict[str, Any]) -> list[click.Parameter]:
-    """The options that commands share, all or those of these names, with `changed` attributes by name."""
+    """The options that commands share, all or those of `names`, with attributes `changed` by name."""
     made: list[click.Parameter] = []
     for name in names or COMMON:
         attributes = COMMON[name] | changed.get(name, {})
@@ -99,7 +99,7 @@ def common_options(*names: str, **changed: dict[str, Any]) -> list[click.Paramet
 
 
 def sharing(*names: str, **changed: dict[str, Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give the function of a click command some of the options that commands share, as `common_options` makes them."""
+    """Give a click command some of the shared options, as `common_options` makes them."""
 
     def decorate(function: Any) -> Any:
         own = getattr(function, "__click_params__", [])
@@ -136,20 +136,20 @@ def refuse_idle(net: str | None) -> None:
 
 
 def refuse_inside() -> None:
-    """Reject a simulation under mpirun, where each process would simulate all ranks."""
+    """Reject --simulate under mpirun, where each process would simulate all ranks."""
     if inside():
         raise UsageError("simulated ranks are all in one process, got a simulation under mpirun: leave out mpirun")
 
 
 def refuse_beside_simulate(*names: str) -> None:
-    """Reject with --simulate mpirun and those of the parameters of these names that were given."""
+    """Reject mpirun, and those of the named parameters that were given, together with --simulate."""
     refuse_inside()
     for option in _given(*names):
         raise UsageError(f"{option.opts[0]} is for ranks of MPI and goes without --simulate, got both: leave one out")
 
 
 def _refuse_without_simulate(names: Sequence[str]) -> None:
-    """Reject without --simulate those of the parameters of these names that were given."""
+    """Reject those of the named parameters that were given without --simulate."""
     for option in _given(*names):
         raise UsageError(f"{option.opts[0]} is for simulated ranks, got it without --simulate: leave it out")
 
@@ -224,5 +224,5 @@ def _launch_options() -> list[click.Parameter]:
 
 
 def relaunch(n: int) -> int:
-    """Run this very program under mpirun with `n` ranks; returns its exit status."""
+    """Run this program under mpirun with `n` ranks; returns its exit status."""
     return foreground.run_filtered(mpirun.command(n, mpirun.this_program()), rank_0_first=True)

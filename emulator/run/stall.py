@@ -1,4 +1,4 @@
-"""Say who waits for whom in a job that does not go on: a table on a terminal, a line in a pipe.
+"""Report who waits for whom in a job that makes no progress: a table on a terminal, a line in a pipe.
 
 Rank 0 looks at the notes that ranks leave of long waits (`emulator.wire.wait_board`), in a thread. It speaks when a
 rank has waited for `PATIENCE_S`, and again each time that the wait has become twice as long.
@@ -28,7 +28,7 @@ _SHOWN, _SHOWN_IN_A_LINE = 12, 3
 
 
 class StallWatch:
-    """The look-out of one job; all ranks construct one (collective), and rank 0 reports.
+    """Watches one job for stalls; all ranks construct one (collective), and rank 0 reports.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ class StallWatch:
             threading.Thread(target=self._look, name="stall", daemon=True).start()
 
     def stop(self) -> None:
-        """Report no more."""
+        """Stop reporting."""
         self._over.set()
 
     def _look(self) -> None:
@@ -70,7 +70,7 @@ class StallWatch:
 
 
 def table(waiters: Sequence[Waiter], ranks: int) -> list[Item]:
-    """Which rank waits for which, and for how long; then a circle of ranks, if there is one, and what the others do."""
+    """A table of which rank waits for which and how long, and of a cycle of ranks, if there is one."""
     from emulator.report.model import Column, Table  # not needed by ranks, whose start counts
 
     columns = [
@@ -87,7 +87,7 @@ def table(waiters: Sequence[Waiter], ranks: int) -> list[Item]:
 
 
 def line(waiters: Sequence[Waiter]) -> str:
-    """The same in a line."""
+    """The content of `table` as one line."""
     first = sorted(waiters, key=lambda one: -one.seconds)
     told = [f"rank {one.rank} waits for {_awaited(one)}" for one in first[:_SHOWN_IN_A_LINE]]
     if len(first) > _SHOWN_IN_A_LINE:
@@ -104,6 +104,6 @@ def _awaited(one: Waiter) -> str:
 
 
 def _circle(waiters: Sequence[Waiter]) -> str:
-    """Ranks that wait for each other in a circle; "" if none do."""
+    """Describe ranks that wait for each other in a cycle; "" if none do."""
     found = cycle({one.rank: one.peer for one in waiters if one.peer != NO_PEER})
     return f"a circle: {' -> '.join(map(str, found))}" if found else ""

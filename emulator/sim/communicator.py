@@ -19,7 +19,7 @@ from emulator.sim.simple_messages import PlainCalls
 
 
 class SimulatedCarrier(EmulatedCarrier):
-    """See `emulator.carrier.Carrier`; a rank that waits lets others run, and what may hang is given simulated time."""
+    """The carrier of simulated ranks: a rank that waits lets others run; see `emulator.carrier.Carrier`."""
 
     comm: SimulatedComm
 
@@ -59,7 +59,7 @@ class SimulatedCarrier(EmulatedCarrier):
 
 
 class SimulatedComm(PlainCalls):
-    """A communicator of simulated ranks; made by `emulator.sim.run`. Its methods are those of `EmulatedComm`."""
+    """A communicator of simulated ranks with the methods of `EmulatedComm`; made by `emulator.sim.run`."""
 
     engine: SimulatedEngine
 
@@ -80,13 +80,13 @@ class SimulatedComm(PlainCalls):
         return self._real.alone  # type: ignore[attr-defined]
 
     def Accept(self, port_name: str, info: MPI.Info = MPI.INFO_NULL, root: int = 0) -> Any:
-        """Wait for ranks that have been started later and told a port (`Failures.open_port`), if there are any."""
+        """Wait for ranks that were started later and given this port (`Failures.open_port`)."""
         if not self.engine.failures.ports:
             return super().Accept(port_name, info, root)
         return meet(self, port_name, root, accepts=True)
 
     def Connect(self, port_name: str, info: MPI.Info = MPI.INFO_NULL, root: int = 0) -> Any:
-        """Wait for the ranks that accept at such a port."""
+        """Wait for the ranks that accept at this port."""
         if not self.engine.failures.ports:
             return super().Connect(port_name, info, root)
         return meet(self, port_name, root, accepts=False)

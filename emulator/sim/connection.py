@@ -1,4 +1,4 @@
-"""Two groups of simulated ranks become one: `Accept` and `Connect` by the name of a port, then `Merge`.
+"""Connect two groups of simulated ranks: `Accept` and `Connect` by the name of a port, then `Merge`.
 
     survivors  ── Accept(port) ──╮
                                  ├─ all have called, join_s later ─► an intercommunicator ─ Merge ─► one communicator
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Connection(JointCall):
-    """What the ranks of both groups wait for in `Accept` and `Connect`.
+    """The operation for which the ranks of both groups wait in `Accept` and `Connect`.
 
     Parameters
     ----------
@@ -57,12 +57,12 @@ class Connection(JointCall):
         return self.error != 0
 
     def accept(self, shared: Any) -> None:
-        """Note who accepts, of which the newcomers know one rank only."""
+        """Note the accepting ranks, of which the newcomers know only one."""
         self._accepting, self._revoked = tuple(shared.ranks), shared.revoked
         self.wake()
 
     def meet(self, comm: Any, accepts: bool) -> Intercomm:
-        """Take part, as a rank of one of the groups, and wait for all others.
+        """Enter as a rank of one of the groups, and wait for all others.
 
         Raises
         ------
@@ -86,11 +86,11 @@ class Connection(JointCall):
         self.wake()
 
     def wake(self) -> None:
-        """Let all that have called look again."""
+        """Make all waiting ranks check again."""
         self._failures.wake(self._entered)
 
     def merged(self, comm: Any, first: bool) -> Any:
-        """Give the communicator of both groups; `first` says whether the ranks of `comm` come first."""
+        """The communicator of both groups; `first`: the ranks of `comm` come first."""
         control = comm.control
         if self._merged is None:
             local, accepting = tuple(control.shared.ranks), self._accepting
@@ -101,12 +101,12 @@ class Connection(JointCall):
         return type(comm)(comm.engine, real, context_number(self._port), comm._algorithms)
 
     def size_of(self, accepts: bool) -> int:
-        """Give the number of ranks of one of the groups."""
+        """Number of ranks of one of the groups."""
         return len(self._accepting if accepts else self._newcomers)
 
 
 def meet(comm: Any, name: str, root: int, accepts: bool) -> Intercomm:
-    """Come together with another group at a port; only rank `root` of `comm` needs to know its name.
+    """Meet another group at a port; only rank `root` of `comm` needs to know its name.
 
     Raises
     ------
@@ -130,7 +130,7 @@ def meet(comm: Any, name: str, root: int, accepts: bool) -> Intercomm:
 
 
 class Intercomm:
-    """One rank's end of the connection of two groups, with the methods of ``MPI.Intercomm`` that merge needs."""
+    """One rank's end of the connection of two groups, with the methods of ``MPI.Intercomm`` that a merge needs."""
 
     def __init__(self, connection: Connection, comm: Any, accepts: bool) -> None:
         self._connection, self._comm, self._accepts = connection, comm, accepts
@@ -142,10 +142,10 @@ class Intercomm:
         return self._connection.size_of(not self._accepts)
 
     def Merge(self, high: bool = False) -> Any:
-        """Give the communicator of both groups; those whose `high` is false come first."""
+        """The communicator of both groups; those whose `high` is false come first."""
         return self._connection.merged(self._comm, first=not high)
 
     def Disconnect(self) -> None:
-        """Nothing to do: it holds nothing."""
+        """Do nothing: the connection holds no resource."""
 
     Free = Disconnect

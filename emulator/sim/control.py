@@ -1,4 +1,4 @@
-"""The control plane of a simulation: what ranks do together at no simulated time.
+"""The control plane of a simulation: collective calls that take no simulated time.
 
 A collective call: each rank hands in a value and waits for the others, the last one combines the values, and all go on
 at their own times. Communicators are split and duplicated so, and a harness aligns and gathers so beside the network.
@@ -25,14 +25,14 @@ Combine = Callable[[list[Any]], Any]
 
 
 class Aborted(SystemExit):
-    """A rank has called Abort, which ends all ranks."""
+    """Raised when a rank has called Abort, which ends all ranks."""
 
 
 _SELF = MPI.COMM_SELF  # a program on simulated ranks has another one
 
 
 class ControlCollective(JointCall):
-    """A collective call of the control plane; complete when every rank has entered it.
+    """A collective call of the control plane, complete when every rank has entered it.
 
     It ends with an error if a rank is dead that has not entered, or the communicator was revoked.
 
@@ -65,7 +65,7 @@ class ControlCollective(JointCall):
 
 
 class Shared:
-    """What all ranks of a communicator know: its members, and the collective calls that are under way.
+    """What all ranks of a communicator share: its members and the collective calls in progress.
 
     Attributes
     ----------
@@ -82,7 +82,7 @@ class Shared:
 
 
 class Control(FaultTolerance):
-    """One rank's control plane of a communicator; it stands where an emulated communicator has one of MPI's own."""
+    """One rank's control plane of a communicator, in place of the MPI communicator of an emulated one."""
 
     def __init__(self, shared: Shared, rank: int, engine: SimulatedEngine) -> None:
         self.shared, self.rank, self.engine = shared, rank, engine
@@ -99,7 +99,7 @@ class Control(FaultTolerance):
         raise UsageError(f"{name} is not simulated: run the program with real ranks (mpirun) for it")
 
     def _meet(self, value: Any, combine: Combine, size: int | None = None, key: Any = None) -> Any:
-        """Leave a value, wait for all others, and give what the last one made of the values."""
+        """Enter a value, wait for all others, and return what the last rank computed from all values."""
         call = self._join(value, combine, size, key)
         if not call.complete:
             self.engine.wait(call)
@@ -108,7 +108,7 @@ class Control(FaultTolerance):
         return call.result
 
     def _join(self, value: Any, combine: Combine, size: int | None = None, key: Any = None) -> ControlCollective:
-        """Leave a value; the last one to do so combines the values and lets the others go on."""
+        """Enter a value; the last rank to do so combines the values and lets the others continue."""
         shared, engine = self.shared, self.engine
         if key is None:
             key = self._met
@@ -147,7 +147,7 @@ class Control(FaultTolerance):
         return list(found) if self.rank == root else None
 
     def bcast(self, obj: Any, root: int = 0) -> Any:
-        """Give every rank a copy of the root's object, as a message would."""
+        """Return a copy of the root's object on every rank, as a message would."""
         data = MPI.pickle.dumps(obj) if self.rank == root else None
         found = self._meet(data, lambda values: values[root])
         return obj if self.rank == root else MPI.pickle.loads(found)
@@ -205,7 +205,7 @@ class Control(FaultTolerance):
         return self._child(self._meet((color, key), self._divide))
 
     def _divide(self, asked: list[tuple[int, int]]) -> dict[int, Shared]:
-        """Make what the ranks of each color share, for each of them."""
+        """Make the shared state of each color's communicator."""
         colors: dict[int, list[tuple[int, int]]] = {}
         for rank, (color, key) in enumerate(asked):
             if color != MPI.UNDEFINED:
@@ -250,7 +250,7 @@ class Control(FaultTolerance):
         raise Aborted(errorcode)
 
     def Call_errhandler(self, code: int) -> None:
-        """Do what the error handler says; without one of its own a communicator raises exceptions."""
+        """Call the error handler; without one of its own a communicator raises exceptions."""
         if self._local is not None:
             self._local.Call_errhandler(code)
 
@@ -260,14 +260,14 @@ class Control(FaultTolerance):
 
     @property
     def alone(self) -> MPI.Intracomm:
-        """A communicator of MPI's that this rank has for itself."""
+        """A communicator of MPI over this process only, for this rank."""
         if self._local is None:
             self._local = _SELF.Dup()
         return self._local
 
 
 def _kept_locally(name: str) -> Any:
-    """Make the method that is carried out on a communicator of MPI's that this rank has for itself."""
+    """Make a method that runs on a communicator of MPI over this process only."""
 
     def method(self: Control, *arguments: Any, **named: Any) -> Any:
         return getattr(self.alone, name)(*arguments, **named)
@@ -298,7 +298,7 @@ def _shared_by(groups: Iterable[Sequence[int]]) -> dict[int, Shared]:
 
 
 class ControlCarrier(Carrier):
-    """The carrier of a control plane: simulated time, waiting as the engine does it."""
+    """The carrier of a control plane: simulated time, and waiting in the rank's engine."""
 
     timed = True
 

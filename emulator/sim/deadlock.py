@@ -18,11 +18,11 @@ _LIBRARY = ("emulator", "primitives")  # not the program
 
 
 class DeadlockError(CheckFailed):
-    """All ranks that have not ended wait, and no message is under way that could end it."""
+    """All ranks that have not ended wait, and no message under way can end a wait."""
 
 
 def report(stuck: Sequence[SimulatedEngine], engines: Sequence[SimulatedEngine]) -> str:
-    """Say in some lines why a simulation cannot go on."""
+    """Describe in a few lines why a simulation cannot continue."""
     lines = [f"deadlock at {max(engine.clock.t for engine in stuck):.9g} s: {len(stuck)} of {len(engines)} ranks wait:"]
     lines += [f"  rank {engine.rank} {_state(engine)}" for engine in _stopped_first(stuck)[:_SHOWN]]
     if len(stuck) > _SHOWN:
@@ -75,13 +75,13 @@ def _awaited(engine: SimulatedEngine) -> str:
 
 
 def _named(ranks: Sequence[int]) -> str:
-    """Name some ranks, the first few of many."""
+    """Name some ranks, of many only the first."""
     more = f" and {len(ranks) - _SHOWN} more" if len(ranks) > _SHOWN else ""
     return f"rank{'s' * (len(ranks) != 1)} {', '.join(map(str, ranks[:_SHOWN]))}{more}"
 
 
 def _place(engine: SimulatedEngine) -> str:
-    """Name the line of the program in which a rank waits."""
+    """The line of the program in which a rank waits."""
     frame: Any = engine.thread.gr_frame if engine.thread is not None else None
     while frame is not None:
         if frame.f_globals.get("__name__", "").partition(".")[0] not in _LIBRARY:
@@ -91,7 +91,7 @@ def _place(engine: SimulatedEngine) -> str:
 
 
 def _cycle(stuck: Sequence[SimulatedEngine]) -> list[int]:
-    """Find ranks that wait for each other in a circle; the first one is named again at its end."""
+    """Find ranks that wait for each other in a cycle; the first one is repeated at its end."""
     waits: dict[int, int] = {}
     for engine in stuck:
         operation = engine.operation

@@ -1,4 +1,4 @@
-"""The engine of a simulated rank: messages go from memory to memory, and a rank waits by letting others run.
+"""The engine of a simulated rank: messages move within memory, and a rank that waits lets others run.
 
 Every rank lives on the time of the loop, which is that of the rank with the least clock. To the engine that is what the
 wall clock is to a paced emulation, only that no rank is ever late: a card serves its messages when their first bytes
@@ -33,7 +33,7 @@ _EXCUSED = 10_000  # tests of sends at one instant
 
 
 class SimulatedTime(Pacer):
-    """Ties a rank's clock to the time of the loop."""
+    """Connects a rank's clock to the time of the loop."""
 
     __slots__ = ("emulated", "engine", "loop")
 
@@ -49,11 +49,11 @@ class SimulatedTime(Pacer):
             self.engine.sleep(t)
 
     def record(self, due: float, held: bool) -> None:
-        """Nothing to note: no receive is late."""
+        """Do nothing: no receive is late."""
 
 
 class SimulatedEngine(PlainMessages):
-    """See `emulator.core.engine.Engine`.
+    """The engine of a simulated rank; see `emulator.core.engine.Engine`.
 
     Attributes
     ----------
@@ -104,7 +104,7 @@ class SimulatedEngine(PlainMessages):
             message.data = memoryview(bytes(payload))
 
     def count_sent(self, messages: int) -> None:
-        """Count messages that have been sent in another way, see `emulator.sim.collectives.lockstep`."""
+        """Count messages that were sent by other means; see `emulator.sim.collectives.lockstep`."""
         self._token += messages
 
     def deliver(self, message: Arrival) -> None:
@@ -126,7 +126,7 @@ class SimulatedEngine(PlainMessages):
         self.loop.wake(self, self.loop.now)
 
     def keep(self, transfer: Any, payload: Any) -> None:
-        """Nothing to keep: a payload was copied when it was sent."""
+        """Do nothing: a payload was copied when it was sent."""
 
     progress = Engine.release
 
@@ -171,7 +171,7 @@ class SimulatedEngine(PlainMessages):
         self.missed = True
 
     def idle(self, polled: Hashable) -> None:
-        """Note a poll that found nothing: the same poll again and again at the same instant lets time pass.
+        """Note that a poll has found nothing; the same poll repeated at one instant lets time pass.
 
         It passes up to the next message, but by an eighth of the time that this rank has polled at the most (and by
         1 us at the least): a program may poll for something else than messages. To test a send after having sent
@@ -197,7 +197,7 @@ class SimulatedEngine(PlainMessages):
         self._passed_at = self.loop.now
 
     def pass_time(self, until: float = math.inf) -> None:
-        """Let time pass for a rank that has found nothing to do, up to `until` or the next message."""
+        """Let time pass, up to `until` or the next message, for a rank that has found nothing to do."""
         self.waits += 1
         self.loop.block(self, min(until, self._next_event()))
         self.wait_until(self.loop.now, Wait.POLL)
@@ -214,7 +214,7 @@ class SimulatedEngine(PlainMessages):
 
     @property
     def exact(self) -> bool:
-        """Whether no time depends on chance, on this machine or on what was sent before, so that none need repeat."""
+        """Whether times are the same in every repetition: they depend on no chance, machine or earlier message."""
         spec = self.network.spec
         return spec.jitter is None and spec.loss is None and spec.slow_start is None and not self.clock.measured
 
@@ -222,7 +222,7 @@ class SimulatedEngine(PlainMessages):
         return group.ranks
 
     def align(self, t: float, comm: Any) -> None:
-        """Nothing to do: the ranks have waited for this time."""
+        """Do nothing: the ranks have waited for this time."""
 
     def fidelity(self, control: Any) -> dict[str, Any]:
         return describe_fidelity(int(control.allreduce(self.inversions())), self.exact)

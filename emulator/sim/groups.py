@@ -71,7 +71,7 @@ class SimulatedGroup(MPI.Group):
         return self._of(self.ranks)
 
     def Free(self) -> None:
-        """Do nothing: a group holds nothing of MPI's."""
+        """Do nothing: a group holds no resource of MPI."""
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, SimulatedGroup) and tuple(self.ranks) == tuple(other.ranks)

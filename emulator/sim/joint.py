@@ -1,4 +1,4 @@
-"""Calls in which simulated ranks wait for each other, and the requests of those that a rank need not wait in."""
+"""Collective calls of simulated ranks, and the requests of nonblocking ones."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from emulator.core.operations import Operation
 
 
 class JointCall(Operation):
-    """A call that ends when all have entered it that must.
+    """A collective call, complete once every rank that must enter it has.
 
     Attributes
     ----------
@@ -26,7 +26,7 @@ class JointCall(Operation):
 
     @property
     def missing(self) -> list[int]:
-        """Ranks of the engine that have not entered."""
+        """Engine ranks that must still enter."""
         raise NotImplementedError
 
     def poll(self) -> bool:

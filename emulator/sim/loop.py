@@ -1,4 +1,4 @@
-"""The event loop of a simulation: ranks are greenlets, and the rank with the least time goes on.
+"""The event loop of a simulation: ranks are greenlets, and the rank with the earliest time runs.
 
 A rank runs until it waits. It then names the time at which it wants to go on, or leaves that to the rank that sends it
 something, and the loop switches to the rank whose time is least; equal times go in the order of the ranks. Nothing
@@ -19,11 +19,11 @@ from typing import Any
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
-_FIRST, _LAST = -1, sys.maxsize  # before and behind all ranks
+_FIRST, _LAST = -1, sys.maxsize  # before and after all ranks
 
 
 class Sleeper:
-    """What the loop knows of a rank.
+    """A rank as the loop sees it.
 
     Attributes
     ----------
@@ -45,15 +45,15 @@ class Sleeper:
         self.thread: greenlet | None = None
 
     def turn(self) -> None:
-        """Its turn has come while it is `held`."""
+        """Called when its turn comes while it is `held`."""
 
     def waits_on(self, now: float) -> float | None:
-        """Give the time until which it would only wait again if it ran now; None: it runs."""
+        """The time until which it would only wait again if it ran now; None: it runs."""
         return None
 
 
 class _Call(Sleeper):
-    """A function that the loop calls at a simulated time, in the place of a rank among those that go on then."""
+    """A function to call at a simulated time, scheduled like a rank."""
 
     held = True
 
@@ -94,7 +94,7 @@ class Loop:
         self._over = False
 
     def run(self, sleepers: Sequence[Sleeper], bodies: Sequence[Callable[[], None]]) -> list[Sleeper]:
-        """Run one body for each rank to its end; returns the ranks that wait for ever.
+        """Run a body for each rank to its end; returns the ranks that wait for ever.
 
         Raises
         ------
@@ -118,17 +118,17 @@ class Loop:
         return [sleeper for sleeper in left if not sleeper.killed]
 
     def start(self, sleeper: Sleeper, body: Callable[[], None], time: float) -> None:
-        """Let a rank begin at simulated time `time`; one that `run` was not given is in its list of ranks already."""
+        """Start a rank at simulated time `time`; one that `run` was not given is in its list of ranks already."""
         sleeper.thread = greenlet(self._guarded(sleeper, body), self._hub)
         self._schedule(sleeper, time)
 
     def interrupt(self, *signalled: Any) -> None:
-        """Handle Ctrl-C: end all ranks, so that no ``finally`` block of the one that runs waits for the others."""
+        """Handle Ctrl-C: end all ranks, so that no ``finally`` block of the running one waits for the others."""
         self._failure, self._over = KeyboardInterrupt(), True
         raise self._failure
 
     def close(self, stuck: Sequence[Sleeper]) -> None:
-        """End ranks that wait: their ``finally`` blocks run, and a wait in one of these ends at once."""
+        """End waiting ranks: their ``finally`` blocks run, and a wait inside one ends at once."""
         self._over = True
         for sleeper in stuck:
             if sleeper.thread is not None and not sleeper.thread.dead:
@@ -172,12 +172,12 @@ class Loop:
             raise GreenletExit
 
     def _leave(self, following: Sleeper | None) -> None:
-        """Let `run` start or resume another rank, None: no rank can run; returns when it is this one's turn again."""
+        """Let `run` run another rank (None: none can run); returns at this one's next turn."""
         self._to_start = following
         self._hub.switch()
 
     def call_at(self, time: float, act: Callable[[], None], background: bool = False) -> Sleeper:
-        """Call a function at simulated time `time`, or next if that is past; it must not wait.
+        """Call a function at simulated time `time`, or next if that has passed; it must not wait.
 
         Parameters
         ----------
@@ -194,18 +194,18 @@ class Loop:
         return call
 
     def cancel(self, call: Any) -> None:
-        """Drop a call of `call_at`, unless it has been made."""
+        """Drop a call of `call_at` that was not made yet."""
         if call.entry:
             call.entry = 0
             self.pending -= not call.background
 
     def call_after(self, time: float, by: int, act: Callable[[], None]) -> None:
-        """Call a function at simulated time `time`, behind the ranks that go on then; several in the order of `by`."""
+        """Call a function at simulated time `time`, after the ranks that run then; several in the order of `by`."""
         self.pending += 1
         self._schedule(_Call(_LAST, by, act, background=False), time)
 
     def call_last(self, act: Callable[[], None]) -> None:
-        """Call a function behind all that goes on now."""
+        """Call a function after everything that runs at this instant."""
         self._calls += 1
         self.call_after(self.now, _LAST + self._calls, act)
 
@@ -215,7 +215,7 @@ class Loop:
             self._failure = error
 
     def kill(self, sleeper: Sleeper) -> None:
-        """Let a rank never run again. It is not unwound as long as others run: its ``finally`` blocks are not its own.
+        """Never run a rank again. It is not unwound while others run, because its ``finally`` blocks must not run.
 
         A rank that kills itself does not return from here.
         """
@@ -227,13 +227,13 @@ class Loop:
             raise GreenletExit
 
     def wake(self, sleeper: Sleeper, time: float) -> None:
-        """Let a waiting rank go on at simulated time `time`, or at once if that is past, unless it does so earlier."""
+        """Let a waiting rank run at simulated time `time`, or at once if that has passed, unless it does so earlier."""
         time = max(time, sleeper.since)
         if sleeper.sleeping and time < sleeper.wake_at:
             self._schedule(sleeper, time)
 
     def go_on(self, sleeper: Sleeper) -> None:
-        """Let a rank go on that was held when its turn came."""
+        """Let a rank run that was held when its turn came."""
         self._schedule(sleeper, self.now)
 
     def _schedule(self, sleeper: Sleeper, time: float) -> None:
@@ -249,7 +249,7 @@ class Loop:
             heappush(self._times, time)
 
     def _following(self) -> Sleeper | None:
-        """Take out the rank with the least time, which becomes now."""
+        """Remove and return the rank with the earliest time, which becomes the present."""
         times = self._times
         while True:
             turns, instant = self._next, self._instant
@@ -279,7 +279,7 @@ class Loop:
             self._schedule(sleeper, until)
 
     def _take_turn(self, sleeper: Sleeper, time: float) -> None:
-        """Let what is held have its turn: a call is made, a stopped rank notes that it is due."""
+        """Handle the turn of what is held: make a call, or note a stopped rank's missed turn."""
         if isinstance(sleeper, _Call):
             sleeper.entry = 0
             if sleeper.background and self._idle():

@@ -33,7 +33,7 @@ class SimulatedPort(Port):
         self.heap, self.shared, other.shared = other.heap, True, True
 
     def serve(self, message: Arrival) -> float:
-        """See `Port.serve`."""
+        """Serve all messages up to this one, and remember when they are due; see `Port.serve`."""
         heap, now = self.heap, self.loop.now
         while message.due is None:
             following = heappop(heap)[3]
@@ -49,7 +49,7 @@ class SimulatedPort(Port):
         return message.due
 
     def next_event(self, now: float) -> float:
-        """Give the time after `now` at which a message's first byte arrives or its last one has passed."""
+        """The time after `now` at which a message's first byte arrives or its last one has passed."""
         heap = self.heap
         while heap and heap[0][0] <= now:
             self.serve(heap[0][3])

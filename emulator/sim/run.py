@@ -34,7 +34,7 @@ _COLLECTED_EVERY = 100_000
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a simulation gave.
+    """The result of a simulation.
 
     Attributes
     ----------
@@ -130,7 +130,7 @@ def run(
 
 
 def check_memory(ranks: int, each: int = RANK_BYTES) -> None:
-    """Refuse a simulation whose ranks, of so many bytes each, need more memory than is free."""
+    """Refuse a simulation whose ranks need more memory than is free, at `each` bytes a rank."""
     import psutil
 
     needed, free = ranks * each, psutil.virtual_memory().available
@@ -178,19 +178,19 @@ class _Making:
         return engine
 
     def _look_again(self, flights: Iterable[Any]) -> None:
-        """Let ranks that wait for the ends of messages ask again: these may be earlier now as well as later."""
+        """Make ranks that wait for the ends of messages ask again, because these ends may have changed."""
         for one in flights:
             self._loop.wake(self.engines[one.destination], self._loop.now)
 
 
 def _same(queue: Queue) -> Queue:
-    """Give a rank a queue of its own on the same cells, which counts the inversions that this rank causes."""
+    """A rank's own queue on shared cells, which counts the inversions that this rank causes."""
     return type(queue)(queue.cells, queue.cell, None, queue.remembers)
 
 
 @contextmanager
 def _interrupted_by_signals(loop: Loop) -> Iterator[None]:
-    """Let a signal that would raise KeyboardInterrupt wherever the program is end all ranks."""
+    """Make a signal that would raise KeyboardInterrupt anywhere in the program end all ranks."""
     raising = [one for one in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(one) is signal.default_int_handler]
     raising = raising if threading.current_thread() is threading.main_thread() else []
     for one in raising:
@@ -204,7 +204,7 @@ def _interrupted_by_signals(loop: Loop) -> Iterator[None]:
 
 @contextmanager
 def _rare_garbage_collection(loop: Loop) -> Iterator[None]:
-    """Look for cycles rarely: each look goes through every rank's objects, so it is charged to no rank's clock."""
+    """Collect garbage rarely: each collection visits all ranks' objects, so that no rank's clock is charged."""
     before = gc.get_threshold()
     began = 0.0
 

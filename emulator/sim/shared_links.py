@@ -1,4 +1,4 @@
-"""A simulated message on its way over links that hosts share: each link is asked when the message has come to it.
+"""A simulated message that passes shared links; it requests each link when it reaches it.
 
 The emulated network asks for all links of a way when a message is sent, because other processes cannot be waited for.
 Here the message asks for each when it comes there, so that every link serves its messages in the order in which they
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Crossing:
-    """A message that asks for its sender's card now; the loop calls it when it is at a link.
+    """A message that has requested its sender's card; the loop calls it when it reaches a link.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ class Crossing:
         engine.loop.call_after(self._start, self._by, self)
 
     def __call__(self) -> None:
-        """Pass the links that are free now, and come back when the next one is."""
+        """Pass the links that are free now, and schedule the next call for when the next one is."""
         engine, links = self._engine, self._route.links
         loop, at = engine.loop, engine.loop.now
         while self._passed < len(links) and at <= loop.now:
@@ -55,7 +55,7 @@ class Crossing:
             self._arrive(at)
 
     def _arrive(self, left: float) -> None:
-        """Bring the message, which is through the last link at `left`, to its receiver."""
+        """Deliver the message, which has left the last link at `left`, to its receiver."""
         engine, route, size = self._engine, self._route, self._size
         context, tag, flags, token = self._envelope
         first = engine.reach(route, context, size, self._start, left)

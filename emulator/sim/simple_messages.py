@@ -1,4 +1,4 @@
-"""Plain messages between simulated ranks: a send, a receive and a wait, each in one function.
+"""Simple messages between simulated ranks: a send, a receive and a wait, each in one function.
 
 A message is plain if it goes to another host over links that it shares with nobody, in a time that does not vary, no
 fault has changed its way, nobody waits for its match, and no instrument listens. Nearly all messages of a large
@@ -34,7 +34,7 @@ _ANY_TAG: int = MPI.ANY_TAG
 
 
 class PlainMessages(Engine, Sleeper):
-    """The part of `emulator.sim.engine.SimulatedEngine` that handles plain messages.
+    """The part of `emulator.sim.engine.SimulatedEngine` that handles simple messages.
 
     Attributes
     ----------
@@ -58,7 +58,7 @@ class PlainMessages(Engine, Sleeper):
     def send(
         self, destination: int, context: int, tag: int, payload: Any, size: int, sync: Synchronous | None = None
     ) -> tuple[float, Transfer | None]:
-        """See `Engine.send`."""
+        """Send a simple message; see `Engine.send`."""
         route, receiver = self.routes[destination], self.engines[destination]
         if (
             not self._plain or not route.simple or sync is not None or route.change is not None
@@ -102,7 +102,7 @@ class PlainMessages(Engine, Sleeper):
     def _cross(
         self, route: Route, context: int, tag: int, payload: Any, size: int, sync: Synchronous | None
     ) -> tuple[float, None]:
-        """Send over links that hosts share, which serve their messages in the order in which these come to them."""
+        """Send over links that hosts share, which serve messages in the order of their arrival."""
         change = route.change
         if change is not None and change.holds(self.clock.t, route.destination, context, tag, payload, size, sync):
             return self.clock.t, None
@@ -114,11 +114,11 @@ class PlainMessages(Engine, Sleeper):
         return Crossing(self, route, (context, tag, flags, token), payload, size).end, None
 
     def admits(self, message: Arrival, end: float) -> bool:
-        """Tell whether a message reaches this rank, which may be dead; it has left its sender at `end`."""
+        """Whether a message reaches this rank, which may be dead; it has left its sender at `end`."""
         return True
 
     def notice(self, message: Arrival) -> None:
-        """Wake this rank at a message's first byte if it may wait for that; if for nothing else, at its last byte."""
+        """Wake this rank at a message's first byte if it may wait for that, else at its last byte."""
         if self.awaited is not None and self._plain:
             return
         operation = self.operation
@@ -130,7 +130,7 @@ class PlainMessages(Engine, Sleeper):
                 self.loop.wake(self, message.first)
 
     def waits_on(self, now: float) -> float | None:
-        """See `Sleeper.waits_on`: a receive whose message is on its way waits for its first and its last byte."""
+        """A receive whose message is under way waits for its first and its last byte; see `Sleeper.waits_on`."""
         message = self.awaited
         if message is None or self.later:  # it may be the time of these
             return None
@@ -142,7 +142,7 @@ class PlainMessages(Engine, Sleeper):
         return due if due > now and due > self.clock.t else None
 
     def wait_for(self, message: Arrival) -> None:
-        """Let others run until a message's last byte has passed the card, or until it is taken back."""
+        """Let others run until a message's last byte has passed the card, or until it is withdrawn."""
         loop, t = self.loop, self.clock.t
         due = message.due
         self.awaited = message
@@ -159,7 +159,7 @@ class PlainMessages(Engine, Sleeper):
         self.awaited = None
 
     def complete(self, message: Arrival, held: bool) -> None:
-        """See `Engine.complete`; no receive is late."""
+        """Complete a receive, which is never late; see `Engine.complete`."""
         due = message.due
         if due is None or self.instruments.completed:
             super().complete(message, held)
@@ -168,7 +168,7 @@ class PlainMessages(Engine, Sleeper):
 
 
 class PlainReceive(ReceiveRequest):
-    """A receive that waits in one function for a message which it has got already."""
+    """A receive that waits, in one function, for a message that has been matched."""
 
     __slots__ = ()
 
@@ -203,7 +203,7 @@ class PlainReceive(ReceiveRequest):
 
 
 class PlainCalls(EmulatedComm):
-    """The calls of `emulator.sim.communicator.SimulatedComm` that begin plain messages.
+    """The methods of `emulator.sim.communicator.SimulatedComm` that begin simple messages.
 
     A rank that a call names is looked up among those that have been named before, which spares all checks of it.
 
@@ -220,7 +220,7 @@ class PlainCalls(EmulatedComm):
         super().__init__(*arguments, **named)
 
     def _plainly(self, rank: Any) -> bool:
-        """Note a rank that a call names, if it is one; tells whether the call may take the short way from now on."""
+        """Check a rank that a call names; returns whether later calls with it may use the short path."""
         if type(rank) is not int or not 0 <= rank < self._size:
             return False
         self._named[rank] = self.members[rank]

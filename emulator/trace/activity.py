@@ -1,4 +1,4 @@
-"""What each rank did when: spans of computing, sending, waiting and recovery that fill its time without a gap.
+"""What each rank did when: spans of computing, sending, waiting and recovery that fill its time.
 
 A recorder notes every wait of a rank. All other time is the program's own: computing, or recovery between the phases
 that name it.
@@ -28,7 +28,7 @@ _OF_WAIT = {
 
 @dataclass(frozen=True)
 class Span:
-    """What a rank did from `since` to `until`; `peer` is the rank that it waited for, `row` the row that says so."""
+    """What a rank did from `since` to `until`; `peer` is the rank that it waited for, `row` the recorded row."""
 
     since: float
     until: float
@@ -39,7 +39,7 @@ class Span:
 
 @dataclass(frozen=True)
 class Waits:
-    """The waits of a rank that took time, as columns, in the order in which they ended."""
+    """The waits of a rank that took time, as columns, in the order of their ends."""
 
     since: np.ndarray
     until: np.ndarray
@@ -47,19 +47,19 @@ class Waits:
 
 
 def waits(one: RankTrace) -> Waits:
-    """Pick the rows in which the clock of a rank went on."""
+    """Select the rows in which the clock of a rank advanced."""
     rows = one.rows
     chosen = np.flatnonzero(np.isin(rows["kind"], (RECEIVED, WAITED)) & (rows["u"][:, 0] > rows["t"]))
     return Waits(rows["t"][chosen], rows["u"][chosen, 0], chosen)
 
 
 def kind_of(row: np.void) -> str:
-    """Name the activity of a row that is a wait."""
+    """The activity of a row that is a wait."""
     return RECEIVING if row["kind"] == RECEIVED else _OF_WAIT[Wait(int(row["why"]))]
 
 
 def recoveries(one: RankTrace) -> list[tuple[float, float]]:
-    """List the times in which a rank was in a phase of recovery."""
+    """List the intervals in which a rank was in a recovery phase."""
     found: list[tuple[float, float]] = []
     for phase in one.phases():
         if phase.recovery:
@@ -69,7 +69,7 @@ def recoveries(one: RankTrace) -> list[tuple[float, float]]:
 
 
 def own_time(since: float, until: float, repairs: Sequence[tuple[float, float]]) -> Iterator[Span]:
-    """Divide time in which a rank did not wait into computing and recovery."""
+    """Divide the time in which a rank did not wait into computing and recovery."""
     at = since
     for begin, end in repairs:
         begin, end = max(begin, at), min(end, until)
@@ -84,7 +84,7 @@ def own_time(since: float, until: float, repairs: Sequence[tuple[float, float]])
 
 
 def spans(trace: Trace, one: RankTrace) -> list[Span]:
-    """Give what a rank did, without gaps, from its beginning (or that of the trace) to its end."""
+    """A rank's spans, without gaps, from its beginning (or the trace's) to its end."""
     found: list[Span] = []
     at, repairs, kept = max(one.began, trace.since), recoveries(one), waits(one)
     for since, until, row in zip(kept.since.tolist(), kept.until.tolist(), kept.row.tolist(), strict=True):

@@ -1,4 +1,4 @@
-"""The critical path of a run: what it waited for, from its last event backwards, in parts that add up to its time.
+"""The critical path of a run: from its last event backwards, what it waited for, in parts that add up to its time.
 
     rank 0  ──compute──┐ asked                                   ┌─due──► last event
     rank 1             └ card ┴ latency ┴ link ┴ card ┴ bandwidth ┘
@@ -31,7 +31,7 @@ known; a rank is starting until its recording begins; activities stand for waits
 
 @dataclass(frozen=True)
 class Part:
-    """A part of the path, on `rank`, or from `rank` to `peer`."""
+    """A part of the path on `rank`, or from `rank` to `peer`."""
 
     since: float
     until: float
@@ -41,7 +41,7 @@ class Part:
 
 
 class _Walk:
-    """Walks back through a trace."""
+    """A backward walk through a trace."""
 
     def __init__(self, trace: Trace) -> None:
         self.trace = trace
@@ -55,7 +55,7 @@ class _Walk:
         self.row = len(trace.ranks[self.place].rows)  # rows before it are yet to come
 
     def run(self) -> None:
-        """Walk to the beginning."""
+        """Walk back to the beginning."""
         while self.at > self.trace.since:
             waits = self._waits[self.place]
             last = int(np.searchsorted(waits.row, self.row)) - 1
@@ -69,7 +69,7 @@ class _Walk:
             self._wait(int(waits.row[last]))
 
     def _own(self, since: float) -> None:
-        """Time of the rank itself, back to `since`."""
+        """Add the rank's own time, back to `since`."""
         spans = list(activity.own_time(max(since, self.trace.since), self.at, self._repairs[self.place]))
         for span in reversed(spans):
             self._to(span.since, span.kind)
@@ -83,7 +83,7 @@ class _Walk:
             self.at = since
 
     def _wait(self, index: int) -> None:
-        """Go back over a wait: to the rank that ended it, or to its beginning."""
+        """Go back over a wait, to the rank that ended it or to its beginning."""
         row = self.trace.ranks[self.place].rows[index]
         since, self.row = float(row["t"]), index
         if (self.place, index) in self._followed:  # events that lead round in a circle at one instant
@@ -103,7 +103,7 @@ class _Walk:
         self._to(since, activity.kind_of(row), peer=int(row["peer"]))
 
     def _last_sent(self, index: int) -> tuple[np.void, tuple[int, int] | None]:
-        """A receive and where its message was sent; of receives that MPI completed in one call the last to be sent."""
+        """A receive and where its message was sent; of receives completed in one call, the last to be sent."""
         rows = self.trace.ranks[self.place].rows
         row, sender = rows[index], None
         asked = -math.inf
@@ -143,7 +143,7 @@ class _Walk:
         self.place, self.row = place, index
 
     def _meeting(self, row: np.void) -> None:
-        """Go to the rank that came last to what all ranks did together."""
+        """Go to the rank that came last to a collective operation."""
         until = float(row["u"][0])
         came = [one for one in self._met[_key(row)] if one[2] <= until]
         place, index, since = max(came, key=lambda one: one[2])
@@ -154,7 +154,7 @@ class _Walk:
         self._to(since, activity.kind_of(row))
 
     def _sending(self, index: int) -> None:
-        """The rank waited until its own message had left: first for its card, then for the last byte."""
+        """Go back over a wait for the own message to leave: first for the card, then for the last byte."""
         rows = self.trace.ranks[self.place].rows
         since, until, peer = float(rows["t"][index]), float(rows["u"][index, 0]), int(rows["peer"][index])
         for earlier in range(index - 1, max(-1, index - 64), -1):
@@ -166,14 +166,14 @@ class _Walk:
 
 
 def _key(row: np.void) -> tuple[int, int, float]:
-    """What names a meeting of ranks: of aligned clocks the time that all set them to."""
+    """The identity of a meeting of ranks; for aligned clocks the time to which all set them."""
     if row["why"] == Wait.ALIGN:
         return int(row["why"]), 0, float(row["u"][0])
     return int(row["why"]), int(row["token"]), 0.0
 
 
 def _meetings(trace: Trace) -> dict[tuple[int, int, float], list[tuple[int, int, float]]]:
-    """Find who came to each meeting: the place of the rank, its row, and when it came.
+    """For each meeting, who came: the rank's index, its row, and when.
 
     Clocks that are aligned twice in a row meet at one time twice; the second time, no rank waits.
     """
@@ -190,7 +190,7 @@ def _meetings(trace: Trace) -> dict[tuple[int, int, float], list[tuple[int, int,
 
 
 def critical_path(trace: Trace) -> list[Part]:
-    """Give the critical path from the beginning of a trace to its end: parts that follow each other without a gap."""
+    """The critical path from the beginning of a trace to its end, in contiguous parts."""
     if not trace.ranks:
         return []
     walk = _Walk(trace)
@@ -205,7 +205,7 @@ def by_kind(path: list[Part]) -> dict[str, float]:
 
 
 def merged(path: list[Part]) -> Iterator[Part]:
-    """Join neighbouring parts of one kind on one way."""
+    """Join neighbouring parts of one kind between the same ranks."""
     for (kind, rank, peer), neighbours in groupby(path, lambda part: (part.kind, part.rank, part.peer)):
         these = list(neighbours)
         yield Part(these[0].since, these[-1].until, kind, rank, peer)
@@ -213,7 +213,7 @@ def merged(path: list[Part]) -> Iterator[Part]:
 
 @dataclass(frozen=True)
 class FasterNetwork:
-    """Seconds that the path would take with half the latency, and with twice the bandwidth."""
+    """Seconds that the path would take with half the latency, or with twice the bandwidth."""
 
     seconds: float
     half_alpha: float
@@ -222,7 +222,7 @@ class FasterNetwork:
 
     @classmethod
     def of(cls, path: list[Part]) -> FasterNetwork:
-        """Shorten the parts of a path that alpha or beta make."""
+        """Shorten the parts of a path that alpha or beta cause."""
         parts = by_kind(path)
         total = math.fsum(parts.values())
         latency = parts.get(LATENCY, 0.0)

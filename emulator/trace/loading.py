@@ -1,4 +1,4 @@
-"""Read the recorded events of all ranks: one `Trace` on one clock, over the time that all ranks have kept."""
+"""Read the recorded events of all ranks as one `Trace` on one clock, over the time that all ranks have kept."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Phase(NamedTuple):
 
 @dataclass
 class RankTrace:
-    """What one process did.
+    """The recorded events of one process.
 
     Attributes
     ----------
@@ -51,7 +51,7 @@ class RankTrace:
     dropped: int = 0
 
     def named(self, kind: int) -> list[tuple[float, str, int]]:
-        """List phases or faults: when, the text, and the step of a phase (-1: none)."""
+        """List phases or faults: time, text, and a phase's step (-1: none)."""
         rows = self.rows[self.rows["kind"] == kind]
         texts = rows.view(np.uint8).reshape(len(rows), ROW.itemsize)[:, TEXT_AT:] if len(rows) else ()
         return [
@@ -95,7 +95,7 @@ class Trace:
 
     @cached_property
     def since(self) -> float:
-        """The beginning; where a rank has dropped events, the first one that it kept, of all such ranks the latest."""
+        """The beginning; if ranks have dropped events, the latest of their first kept events."""
         kept = [float(one.rows["t"][0]) for one in self.ranks if one.dropped and len(one.rows)]
         return max(kept) if kept else min((one.began for one in self.ranks), default=0.0)
 
@@ -117,7 +117,7 @@ class Trace:
         return found
 
     def sender(self, receiver: RankTrace, row: np.void) -> tuple[int, int] | None:
-        """Where the message of a row was sent: the place in `ranks` and in its rows; None if that was not kept."""
+        """Where a row's message was sent: index in `ranks` and row there; None if it was not kept."""
         return self._senders.get((receiver.attempt, int(row["peer"]), int(row["token"])))
 
 
@@ -142,7 +142,7 @@ def load(folder: str | Path) -> Trace:
 
 
 def trace(ranks: Iterable[RankTrace], about: Mapping[str, Any]) -> Trace:
-    """Put the events of ranks on one clock.
+    """Put the events of all ranks on one clock.
 
     One of the wall begins at zero; one of emulated time goes on where the launch before has ended.
     """
@@ -193,7 +193,7 @@ def _read(path: Path) -> tuple[RankTrace, dict[str, Any]]:
 
 
 def _with_waits(rows: np.ndarray) -> np.ndarray:
-    """Give blocking sends their wait as a row of its own, which a recorder leaves out."""
+    """Give blocking sends their wait as a row, which a recorder leaves out."""
     places = np.flatnonzero((rows["kind"] == SENT) & (rows["why"] == SENDING))
     if not len(places):
         return rows
@@ -204,7 +204,7 @@ def _with_waits(rows: np.ndarray) -> np.ndarray:
 
 
 def _last_time(rows: np.ndarray, began: float) -> float:
-    """The last instant that the rows of a rank tell of."""
+    """The last instant in the rows of a rank."""
     if not len(rows):
         return began
     done = np.where(np.isin(rows["kind"], (RECEIVED, WAITED)), rows["u"][:, 0], rows["t"])

@@ -28,7 +28,7 @@ from emulator.trace.recorder import FAULT, RECEIVED, SENT
 FILE = "trace.json.gz"
 _JOB = 1  # the process of all tracks
 _TRACKS = 8  # of a rank
-_PHASES, _OUT, _IN = 1, 2, 4  # tracks behind the rank's own; a card has room for a second one
+_PHASES, _OUT, _IN = 1, 2, 4  # tracks after the rank's own; a card has room for a second one
 
 Event = dict[str, Any]
 Slice = tuple[int, int, str, dict[str, Any]]
@@ -36,7 +36,7 @@ Slice = tuple[int, int, str, dict[str, Any]]
 
 
 def write(trace: Trace, path: Path) -> Path:
-    """Write the file.
+    """Write the trace file.
 
     Raises
     ------
@@ -55,7 +55,7 @@ def write(trace: Trace, path: Path) -> Path:
 
 
 def events(trace: Trace) -> Iterator[Event]:
-    """Give the events of a trace, by track."""
+    """The events of a trace, by track."""
     yield {"ph": "M", "name": "process_name", "pid": _JOB, "tid": 0, "args": {"name": f"ranks, {trace.clock} clock"}}
     tracks: dict[int, list[Slice]] = {}
     for place, one in enumerate(trace.ranks):
@@ -97,7 +97,7 @@ def _track(track: int, name: str, slices: list[Slice]) -> Iterator[Event]:
 
 
 def _activities(trace: Trace, one: RankTrace) -> Iterator[Slice]:
-    """The activities of a rank; one that is shorter than a nanosecond is not shown."""
+    """The activities of a rank; those shorter than a nanosecond are left out."""
     for span in activity.spans(trace, one):
         begin, end = _ns(trace, span.since), _ns(trace, span.until)
         if end > begin:
@@ -118,7 +118,7 @@ def _phases(trace: Trace, one: RankTrace) -> Iterator[Slice]:
 
 
 def _card(trace: Trace, one: RankTrace, kind: int) -> Iterator[Slice]:
-    """The times in which messages occupy a side of the rank's card."""
+    """The intervals in which messages occupy one side of the rank's card."""
     rows = one.rows[one.rows["kind"] == kind]
     u = rows["u"]
     begins, ends = (u[:, 0], u[:, 1]) if kind == SENT else (u[:, 0] - u[:, 2], u[:, 0])
@@ -130,7 +130,7 @@ def _card(trace: Trace, one: RankTrace, kind: int) -> Iterator[Slice]:
 
 
 def _lanes(slices: Iterable[Slice]) -> list[list[Slice]]:
-    """Divide slices among at most two tracks, so that none overlap; what fits on neither is left out."""
+    """Divide slices among at most two tracks so that none overlap; the rest is left out."""
     lanes: list[list[Slice]] = [[], []]
     for one in sorted(slices, key=lambda one: one[:2]):
         for lane in lanes:
@@ -150,7 +150,7 @@ def _faults(trace: Trace, one: RankTrace, track: int) -> Iterator[Event]:
 
 
 def messages(trace: Trace) -> Iterator[tuple[int, int, float, float, int]]:
-    """Give each message whose both ends are known: places of sender and receiver, asked, received, bytes."""
+    """Each message with both ends known: indices of sender and receiver, times asked and received, bytes."""
     for place, one in enumerate(trace.ranks):
         for index in np.flatnonzero(one.rows["kind"] == RECEIVED).tolist():
             row = one.rows[index]
@@ -164,7 +164,7 @@ def messages(trace: Trace) -> Iterator[tuple[int, int, float, float, int]]:
 
 
 def _flows(trace: Trace, tracks: dict[int, list[Slice]]) -> Iterator[Event]:
-    """An arrow for each message; both of its ends lie inside of a slice, which is what binds them."""
+    """An arrow for each message; both ends lie inside a slice, which binds them."""
     begins = {place: [one[0] for one in slices] for place, slices in tracks.items()}
     number = 0
     for sender, receiver, asked, got, size in messages(trace):
@@ -179,7 +179,7 @@ def _flows(trace: Trace, tracks: dict[int, list[Slice]]) -> Iterator[Event]:
 
 
 def _inside(slices: list[Slice], begins: list[int], at: int) -> int:
-    """The instant nearest to `at` that lies inside of a slice."""
+    """The instant nearest to `at` inside a slice."""
     place = max(0, bisect_right(begins, at) - 1)
     begin, end = slices[place][:2]
     return min(max(at, begin), end - 1)

@@ -1,4 +1,4 @@
-"""Record what a rank does into a file that is mapped into memory: rows of 72 bytes, the oldest overwritten first.
+"""Record a rank's events in a memory-mapped file: rows of 72 bytes, the oldest overwritten first.
 
     header   magic, when the recording began and ended (NaN until then), and a description in JSON
     rows     serial  kind  why  peer  tag  time  size  token  four more times
@@ -30,10 +30,7 @@ ROW = np.dtype(
     [
         ("serial", "u4"),  # counts the rows of the rank from 1; 0 where none has been written
         ("kind", "i2"),
-        (
-            "why",
-            "i2",
-        ),  # of a wait; of a send SENDING if the rank waited from `asked` until `end`; of a phase 1 in a recovery
+        ("why", "i2"),  # of a wait; of a send SENDING if it waited from `asked` until `end`; of a phase of recovery 1
         ("peer", "i4"),  # the other rank; of a phase its step
         ("tag", "i4"),
         ("t", "f8"),  # sent: asked for; received and waited: since; phase and fault: at
@@ -59,12 +56,12 @@ ROWS_OF_A_RANK, ROWS_OF_A_JOB, LEAST_ROWS = 20_000, 400_000, 200
 
 
 def default_limit(ranks: int) -> int:
-    """Give how many events of each rank are kept where the user has not said: some 30 MB for a whole job."""
+    """Default number of events kept per rank: some 30 MB for a whole job."""
     return max(LEAST_ROWS, min(ROWS_OF_A_RANK, ROWS_OF_A_JOB // ranks))
 
 
 class Recorder(Instrument):
-    """Records the events of one rank; an instrument of its communicator.
+    """Records the events of one rank, as an instrument of its communicator.
 
     Parameters
     ----------
@@ -150,7 +147,7 @@ class Recorder(Instrument):
         self._place = place if place < self._end else HEADER
 
     def close(self) -> None:
-        """End the recording; the file keeps only what was written."""
+        """End the recording; the file is cut to what was written."""
         if not self._open:
             return
         self._open = False
@@ -162,7 +159,7 @@ class Recorder(Instrument):
 
 
 def _mapped(path: Path, size: int) -> mmap.mmap:
-    """Make a file of `size` zero bytes whose blocks are reserved: a full disk shows here, and not as a fatal signal."""
+    """Map a new file of `size` zero bytes with reserved blocks: a full disk is an error here, not a later signal."""
     try:
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
         try:

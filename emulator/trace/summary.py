@@ -1,4 +1,4 @@
-"""What a trace says in figures: the share of each activity by rank, and the parts of the critical path."""
+"""Figures of a trace: each rank's share of every activity, and the parts of the critical path."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _WAITED_FOR = 8  # ranks that a rank waited for longest
 
 
 def summarise(trace: Trace) -> dict[str, Any]:
-    """Make the ``timeline`` of a result.
+    """Make the ``timeline`` of a result from a trace.
 
     Returns
     -------
@@ -65,7 +65,7 @@ def _faults(trace: Trace) -> list[dict[str, Any]]:
 
 
 def sentence(timeline: dict[str, Any]) -> str:
-    """Say what a faster network would bring, at best: another path may then be the longest."""
+    """A sentence on what a faster network would save at best, as another path may then be the longest."""
     faster, total = timeline["faster"], timeline["seconds"]
     if not total:
         return "no time has passed on this clock"

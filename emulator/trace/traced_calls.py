@@ -1,4 +1,4 @@
-"""Methods of a traced communicator that are all alike: messages, probes, collectives, and new communicators.
+"""Methods of a traced communicator that are made alike: sends, probes, collectives, and makers of communicators.
 
 Each calls MPI's own method of the same name and tells the instruments of the communicator
 (`emulator.trace.traced_mpi.TracedComm`) when it began and ended.
@@ -29,7 +29,7 @@ _MAKING = "Dup Clone Split Split_type Create Create_group Shrink"
 
 
 def wrap(traced: type[MPI.Intracomm]) -> None:
-    """Give a class methods that call MPI's and then tell what was called: all that its MPI has of them."""
+    """Give a class the methods of its MPI that call MPI's own and then record the call."""
     for names, make in (
         (_BLOCKING, functools.partial(_sending, blocking=True)),
         (_NONBLOCKING, functools.partial(_sending, blocking=False)),
@@ -84,7 +84,7 @@ def _posting(original: Any) -> Any:
 
 
 def _finding(original: Any) -> Any:
-    """A probe. A message that a matched probe has found counts as received then."""
+    """Make a traced probe; a message that a matched probe has found counts as received."""
     takes, waits = "m" in original.__name__.lower(), not original.__name__.lower().startswith("i")
 
     def call(self: Any, source: int = MPI.ANY_SOURCE, tag: int = MPI.ANY_TAG, status: MPI.Status | None = None) -> Any:

@@ -1,4 +1,4 @@
-"""A communicator of MPI itself that tells its instruments of messages and waits, on the wall clock.
+"""A communicator of MPI itself that tells its instruments of messages and waits, in wall time.
 
 MPI shows nothing of its own messages, so `TracedComm` stands before it: it has the same handle, calls the same methods
 of MPI, and notes when each call began and ended. What happens within a call stays unknown: there is no card, and a
@@ -39,7 +39,7 @@ def traced(comm: MPI.Intracomm, members: Sequence[int] | None = None) -> TracedC
 
 
 class TracedCarrier(Carrier):
-    """The carrier of MPI itself; notes the waiting for a condition."""
+    """The carrier of a traced communicator of MPI itself; it also records waits for a condition."""
 
     board: WaitNotes | None = None
 
@@ -60,7 +60,7 @@ class TracedCarrier(Carrier):
 
 
 class TracedComm(MPI.Intracomm):
-    """See the module.
+    """A communicator of MPI itself that tells its instruments of messages and waits.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ class TracedComm(MPI.Intracomm):
     # -- telling
 
     def _next(self, counts: dict[tuple[int, int], int], peer: int, tag: int, source: int, destination: int) -> int:
-        """The token of the next message of a channel."""
+        """The token of a channel's next message."""
         found = counts.get((peer, tag))
         if found is None:
             channel = context_number(self.context, source, destination, tag) & ((1 << (62 - _NUMBERS)) - 1)
@@ -93,21 +93,21 @@ class TracedComm(MPI.Intracomm):
         return found
 
     def begin_to_wait(self, since: float, peer: int = NO_PEER, tag: int = MPI.ANY_TAG) -> None:
-        """Note that the rank waits from now on, until `tell_receive` or `tell_wait`; `peer` is a number of a member."""
+        """Note that the rank waits, until `tell_receive` or `tell_wait`; `peer` is a member's number."""
         if self.carrier.board is not None:
             self.carrier.board.waits(since, peer, tag)
 
     def goes_on(self) -> None:
-        """Note that the rank waits no longer."""
+        """Note that the rank no longer waits."""
         if self.carrier.board is not None:
             self.carrier.board.goes_on()
 
     def number(self, rank: int) -> int:
-        """The number of a rank of this communicator; NO_PEER for any rank, or none."""
+        """The member number of a rank of this communicator; NO_PEER for any rank or none."""
         return self.members[rank] if rank >= 0 else NO_PEER
 
     def tell_send(self, buf: Any, dest: int, tag: int, since: float) -> int:
-        """Tell of a send that was called at `since`; gives the number of its destination."""
+        """Tell instruments of a send called at `since`; returns its destination's number."""
         if dest < 0:
             return NO_PEER
         peer = self.members[dest]
@@ -118,13 +118,13 @@ class TracedComm(MPI.Intracomm):
         return peer
 
     def expect(self, source: int, tag: int) -> int | None:
-        """The token of a receive that is posted now; None where only its message will say which one it is."""
+        """The token of a receive posted now; None if only its message will tell which one it is."""
         if source < 0 or tag < 0:
             return None
         return self._next(self._received, source, tag, self.members[source], self.me)
 
     def tell_receive(self, status: MPI.Status, token: int | None, since: float) -> None:
-        """Tell of a receive that is complete, for which the rank waited since `since`."""
+        """Tell instruments of a completed receive, for which the rank waited since `since`."""
         source, tag = status.Get_source(), status.Get_tag()
         if source < 0:
             return
@@ -137,7 +137,7 @@ class TracedComm(MPI.Intracomm):
             completed(peer, self.me, tag, size, since, until, _NAN, 0.0, token)
 
     def tell_wait(self, why: Wait, since: float, peer: int = NO_PEER, token: int = 0) -> None:
-        """Tell of a wait that has ended."""
+        """Tell instruments of a wait that has ended."""
         self.goes_on()
         until = _now()
         for waited in self.carrier.instruments.waited:
@@ -206,7 +206,7 @@ traced_calls.wrap(TracedComm)
 
 
 def size_of(buf: Any) -> int:
-    """Bytes of a buffer as mpi4py takes them; 0 of an object that is pickled."""
+    """Bytes of a buffer as mpi4py takes it; 0 for a pickled object."""
     if isinstance(buf, list | tuple):
         count = buf[1] if len(buf) > 1 else None
         kind = buf[-1] if isinstance(buf[-1], MPI.Datatype) else None

@@ -1,4 +1,4 @@
-"""Requests of MPI itself whose completion is told of; `emulator.trace.traced_mpi` makes them."""
+"""Requests of MPI itself whose completion is recorded; `emulator.trace.traced_mpi` makes them."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 
 
 class Operation:
-    """What a request does; `comm` is the communicator that made it. Nothing is told of one of this very class."""
+    """The operation of a request; `comm` is its communicator. This base class records nothing."""
 
     def begins(self, comm: Any, since: float) -> None:
-        """Called when the rank begins to wait for it."""
+        """Called when the rank begins to wait for the operation."""
 
     def done(self, comm: Any, status: MPI.Status, since: float) -> None:
-        """Called once it is complete, for which the rank waited since `since`."""
+        """Called once the operation is complete, for which the rank waited since `since`."""
 
     def cancelled(self, comm: Any) -> None:
-        """Called once it is cancelled."""
+        """Called once the operation is cancelled."""
 
 
 class _TracedOperation(Operation):
-    """An operation of a `TracedComm`, with the member with number `peer` or with any."""
+    """A recorded operation of a `TracedComm`, with member number `peer` or with any."""
 
     def __init__(self, peer: int, tag: int = MPI.ANY_TAG) -> None:
         self.peer, self.tag = peer, tag
@@ -43,14 +43,14 @@ class _TracedOperation(Operation):
 
 
 class Sending(_TracedOperation):
-    """A send under way."""
+    """A send in progress."""
 
     def done(self, comm: TracedComm, status: MPI.Status, since: float) -> None:
         comm.tell_wait(Wait.SEND, since, self.peer)
 
 
 class Receiving(_TracedOperation):
-    """A receive that is posted; `token` is None where only its message will say which one it is."""
+    """A posted receive; `token` is None if only its message will tell which one it is."""
 
     def __init__(self, token: int | None, peer: int, tag: int) -> None:
         super().__init__(peer, tag)
@@ -60,14 +60,36 @@ class Receiving(_TracedOperation):
         comm.tell_receive(status, self.token, since)
 
 
+def _waiting(original: Any) -> Any:
+    def call(self: _Traced, status: MPI.Status | None = None) -> Any:
+        since, status = _now(), status if status is not None else MPI.Status()
+        self.begins(since)
+        answer = original(self, status)
+        self.done(status, since)
+        return answer
+
+    return functools.wraps(original)(call)
+
+
+def _testing(original: Any) -> Any:
+    def call(self: _Traced, status: MPI.Status | None = None) -> Any:
+        status = status if status is not None else MPI.Status()
+        answer = original(self, status)
+        if _all(answer, 1):
+            self.done(status, _now())
+        return answer
+
+    return functools.wraps(original)(call)
+
+
 class _Traced:
-    """What traced requests have in common: the operation under way is told of once, when it is complete."""
+    """Mixin of traced requests: the operation in progress is recorded once, when it is complete."""
 
     comm: Any
     operation: Operation | None
 
     def done(self, status: MPI.Status, since: float) -> None:
-        """Tell of the completion."""
+        """Record the completion."""
         operation, self.operation = self.operation, None
         if operation is None:
             return
@@ -77,41 +99,16 @@ class _Traced:
             operation.done(self.comm, status, since)
 
     def begins(self, since: float) -> None:
-        """Tell that this rank begins to wait."""
+        """Record that this rank begins to wait."""
         if self.operation is not None:
             self.operation.begins(self.comm, since)
 
-    def Wait(self, status: MPI.Status | None = None) -> bool:
-        since, status = _now(), status if status is not None else MPI.Status()
-        self.begins(since)
-        answer: bool = super().Wait(status)  # type: ignore[misc]
-        self.done(status, since)
-        return answer
-
-    def wait(self, status: MPI.Status | None = None) -> Any:
-        since, status = _now(), status if status is not None else MPI.Status()
-        self.begins(since)
-        answer = super().wait(status)  # type: ignore[misc]
-        self.done(status, since)
-        return answer
-
-    def Test(self, status: MPI.Status | None = None) -> bool:
-        status = status if status is not None else MPI.Status()
-        complete: bool = super().Test(status)  # type: ignore[misc]
-        if complete:
-            self.done(status, _now())
-        return complete
-
-    def test(self, status: MPI.Status | None = None) -> tuple[bool, Any]:
-        status = status if status is not None else MPI.Status()
-        complete, answer = super().test(status)  # type: ignore[misc]
-        if complete:
-            self.done(status, _now())
-        return complete, answer
+    Wait, wait = _waiting(MPI.Request.Wait), _waiting(MPI.Request.wait)
+    Test, test = _testing(MPI.Request.Test), _testing(MPI.Request.test)
 
 
-class TracedRequest(_Traced, MPI.Request):  # type: ignore[misc]
-    """A request whose completion is told of."""
+class TracedRequest(_Traced, MPI.Request):
+    """A request whose completion is recorded."""
 
     def __new__(cls, request: MPI.Request, *_: Any) -> TracedRequest:
         return MPI.Request.__new__(cls, request)
@@ -120,8 +117,8 @@ class TracedRequest(_Traced, MPI.Request):  # type: ignore[misc]
         self.comm, self.operation = comm, operation
 
 
-class TracedPrequest(_Traced, MPI.Prequest):  # type: ignore[misc]
-    """A persistent request; `begin` gives the operation that a start begins."""
+class TracedPrequest(_Traced, MPI.Prequest):
+    """A persistent request; `begin` returns the operation that a start begins."""
 
     def __new__(cls, request: MPI.Prequest, *_: Any) -> TracedPrequest:
         return MPI.Prequest.__new__(cls, request)
@@ -135,7 +132,7 @@ class TracedPrequest(_Traced, MPI.Prequest):  # type: ignore[misc]
 
 
 def _completing(original: Any, complete: Callable[[Any, int], Sequence[int]], several: bool, waits: bool) -> Any:
-    """Wrap a class method of MPI.Request, such as Waitall; `complete` lists what its answer says is complete."""
+    """Wrap a class method of MPI.Request, such as Waitall; `complete` lists which requests its result completes."""
 
     @functools.wraps(original)
     def call(cls: type, requests: Sequence[MPI.Request], statuses: Any = None) -> Any:
@@ -175,7 +172,7 @@ _WAITS = ("Wait", "wait")
 
 @functools.cache
 def install() -> None:
-    """Make MPI.Request's class methods tell of traced requests, once per process."""
+    """Make MPI.Request's class methods record traced requests, once per process."""
     kinds = {"all": (_all, True), "any": (_one, False), "some": (_some, True)}
     replace_methods(
         MPI.Request,

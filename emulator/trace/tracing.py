@@ -20,7 +20,7 @@ def begin(
     attempt: int = 0,
     **about: Any,
 ) -> Recorder:
-    """Record what a rank does on a communicator, and on those that share its instruments.
+    """Record a rank's events on a communicator and on those that share its instruments.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""``pace="auto"``: the smallest pace at which this machine delivers the emulated messages on time."""
+"""``pace="auto"``: find the smallest pace at which this machine delivers the emulated messages on time."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _notice(pace: float, late: float) -> str:
 
 
 def _late(comm: Any, pace: float) -> float:
-    """Try a pace: the share of receives that find their deadline past, of enough to average over a hiccup."""
+    """Try a pace: the share of receives whose deadline has passed, over enough receives to average short stalls."""
     engine = comm.engine
     engine.set_pace(pace)
     comm.align()
@@ -97,7 +97,7 @@ def _exchange(comm: Any, rounds: int) -> None:
 
 
 def adapt(comm: Any) -> None:
-    """Between repetitions: choose a larger pace if the last ones were late; collective."""
+    """Raise the pace between repetitions if receives of the last ones were late; collective."""
     engine = comm.engine
     deadlines, overruns, _ = engine.pacer.figures()
     recent = np.array([deadlines - engine.judged[0], overruns - engine.judged[1]])

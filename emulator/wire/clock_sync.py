@@ -1,4 +1,4 @@
-"""Clocks of several hosts made comparable: offset and drift against rank 0's, and how far they can be trusted.
+"""Synchronise clocks of several hosts: offset and drift against rank 0's, and their remaining error.
 
 `time.perf_counter` counts from an instant of each host's own, at a rate of its own. One exchange
 
@@ -40,7 +40,7 @@ _TRUST = 5.0
 
 @dataclass(frozen=True)
 class Exchange:
-    """One question for the time: local clock at `sent` and `received`, the server's clock at `served` (seconds)."""
+    """One question for the time: local clock at `sent` and `received`, the server's clock at `served` (s)."""
 
     sent: float
     served: float
@@ -53,12 +53,12 @@ class Exchange:
 
     @property
     def local(self) -> float:
-        """Local time in the middle of the exchange."""
+        """Local time at the middle of the exchange."""
         return self.sent + self.round_trip / 2
 
     @property
     def offset(self) -> float:
-        """Server's time minus local time in seconds, known to half a round trip."""
+        """Server's time minus local time in seconds, with an error of up to half a round trip."""
         return self.served - self.local
 
 
@@ -71,16 +71,16 @@ class Line:
     origin: float = 0.0
 
     def reference(self, local: float) -> float:
-        """Turn a local time into rank 0's."""
+        """Convert a local time to rank 0's."""
         return local + self.offset + self.drift * (local - self.origin)
 
     def local(self, reference: float) -> float:
-        """Turn rank 0's time into a local one: the inverse of `reference`."""
+        """Convert rank 0's time to a local one: the inverse of `reference`."""
         return self.origin + (reference - self.origin - self.offset) / (1 + self.drift)
 
 
 def fit(points: Sequence[Exchange]) -> tuple[Line, float]:
-    """Draw a line through the quicker half of some exchanges.
+    """Fit a line to the faster half of some exchanges.
 
     Returns
     -------
@@ -125,16 +125,16 @@ class Sync:
 
     @property
     def smallest_latency(self) -> float:
-        """The smallest latency in wall seconds that can be emulated between these clocks: see `refuse_below`."""
+        """The smallest latency (wall s) that can be emulated between these clocks: see `refuse_below`."""
         return _TRUST * self.residual
 
     def now(self) -> float:
-        """Read rank 0's clock from here, in seconds."""
+        """Rank 0's time now, in seconds."""
         return self.line.reference(self.clock())
 
 
 def refuse_below(residual: float, latency: float) -> None:
-    """Refuse, by a UsageError, to emulate a latency that the clocks of the hosts cannot tell from nothing.
+    """Refuse, by a UsageError, to emulate a latency below the error of the hosts' clocks.
 
     Parameters
     ----------
@@ -150,7 +150,7 @@ def refuse_below(residual: float, latency: float) -> None:
 
 
 def clock_name() -> str:
-    """Name the clock that `time.perf_counter` reads: host, boot and time namespace. Equal names are one clock."""
+    """Name of the clock that `time.perf_counter` reads: host, boot and time namespace. Equal names are one clock."""
     parts = [MPI.Get_processor_name()]
     for source in (Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/time")):
         try:
@@ -169,7 +169,7 @@ def synchronise(
     exchanges: int = 20,
     span: float = 0.5,
 ) -> Sync:
-    """Find out how this rank's clock relates to rank 0's. Collective over `comm`, a bare communicator.
+    """Measure this rank's clock against rank 0's; collective over `comm`, a bare communicator.
 
     Parameters
     ----------
@@ -210,7 +210,7 @@ def synchronise(
 def _learn(
     comm: MPI.Intracomm, leaders: list[int], clock: Clock, points: int, exchanges: int, span: float
 ) -> tuple[Line, float]:
-    """Learn rank 0's time from a leader that knows it, then serve others with it, down a binomial tree."""
+    """Learn rank 0's time from a leader that knows it, then serve others, down a binomial tree."""
     me = leaders.index(comm.rank)
     line, bound = Line(), 0.0
     step = 1
@@ -226,7 +226,7 @@ def _learn(
 
 
 def _check(comm: MPI.Intracomm, leaders: list[int], line: Line, clock: Clock, exchanges: int) -> float:
-    """Ask rank 0 itself, one leader after the other, and see how wrong the line is now."""
+    """Ask rank 0 itself, one leader after the other, for the line's error now."""
     if comm.rank != leaders[0]:
         asked = _ask(comm, leaders[0], exchanges, clock)
         return abs(asked.served - line.reference(asked.local))
@@ -236,7 +236,7 @@ def _check(comm: MPI.Intracomm, leaders: list[int], line: Line, clock: Clock, ex
 
 
 def _serve(comm: MPI.Intracomm, client: int, batches: int, exchanges: int, read: Clock) -> None:
-    """Answer batches of questions with the time that `read` gives."""
+    """Answer batches of questions with the time from `read`."""
     cell = np.zeros(1)
     for _ in range(batches):
         wait_until(lambda: comm.Iprobe(client, _TAG))  # asleep between batches
@@ -247,7 +247,7 @@ def _serve(comm: MPI.Intracomm, client: int, batches: int, exchanges: int, read:
 
 
 def _ask(comm: MPI.Intracomm, server: int, exchanges: int, clock: Clock, pause: float = 0.0) -> Exchange:
-    """Ask one batch of questions after a pause in seconds; returns the quickest exchange."""
+    """Ask one batch of questions after a pause in seconds; returns the fastest exchange."""
     time.sleep(pause)
     cell = np.zeros(1)
     # The first one wakes the server and waits asleep, because the server may have others to serve before.

@@ -1,4 +1,4 @@
-"""The engine between real processes: it sends each message over MPI behind a header with its emulated times.
+"""The engine between real processes: it sends each message over MPI after a header with its emulated times.
 
 One per process and emulated cluster. All emulated communicators share it, and through it one logical clock. All
 physical messages travel on one private duplicate of the real communicator, the wire, and each names its context.
@@ -40,7 +40,7 @@ _REAPED_AT = 64
 
 
 class WireEngine(Waiting):
-    """See `emulator.core.engine.Engine`.
+    """The engine of a rank in a process of its own; see `emulator.core.engine.Engine`.
 
     Attributes
     ----------
@@ -86,7 +86,7 @@ class WireEngine(Waiting):
         self.wire.Barrier()
 
     def set_pace(self, pace: float) -> None:
-        """Change the pace (0.0: none); all ranks do it together, and align afterwards.
+        """Change the pace (0.0: none); all ranks call it together, and align afterwards.
 
         Raises
         ------
@@ -145,7 +145,7 @@ class WireEngine(Waiting):
         return self.wire.Irecv((place, message.size, _BYTE), message.source, header.payload_tag(message.token))
 
     def progress(self) -> None:
-        """Take in every message that has physically arrived, and let go of what was sent."""
+        """Deliver every message that has physically arrived, and release completed sends."""
         if self._outgoing:
             _reap(self._outgoing)
         if self._kept:
@@ -176,7 +176,7 @@ class WireEngine(Waiting):
             self.release()
 
     def _learn_of_failure(self, error: MPI.Exception) -> None:
-        """Ask MPI which ranks have failed, and note them; an error that is no rank failure is raised again."""
+        """Ask MPI which ranks have failed, and note them; re-raise an error that is no rank failure."""
         if error.Get_error_class() not in _DEATHS:
             raise error
         self.wire.Ack_failed()
@@ -197,7 +197,9 @@ class WireEngine(Waiting):
         return ranks
 
     def align(self, t: float, comm: Any) -> None:
-        """Paced, let emulated time be `t` now: nothing before it makes a message late; may raise an automatic pace."""
+        """If paced, restart emulated time at `t` now, so that earlier stalls make no message late; may raise an
+        automatic pace.
+        """
         if not self.pacer.pace:
             return
         self.pacer.hold(t)
@@ -229,7 +231,7 @@ class WireEngine(Waiting):
         self.wire.Barrier()
 
     def drain(self) -> None:
-        """Before MPI_Finalize: take in whatever others still send to this rank, until every rank has come here."""
+        """Receive everything that others still send to this rank, until every rank is here; before MPI_Finalize."""
         if self._drained or MPI.Is_finalized():
             return
         self._drained = True
@@ -248,7 +250,7 @@ class WireEngine(Waiting):
 
 
 def _reap(sends: deque[tuple[MPI.Request, Any]]) -> None:
-    """Drop what MPI has sent; what still waits for its receiver must not keep the others."""
+    """Drop completed sends; those that still wait for their receiver must not delay the others."""
     while sends:
         try:
             if not sends[0][0].Test():

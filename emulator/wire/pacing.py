@@ -19,7 +19,7 @@ GOOD_SHARE = 0.01
 
 
 class Pacer(clock.Pacer):
-    """Maps emulated time onto the wall: emulated t is due at ``wall + (t - origin) * pace``.
+    """Maps emulated time to wall time: emulated t is due at ``wall + (t - origin) * pace``.
 
     Attributes
     ----------
@@ -39,19 +39,19 @@ class Pacer(clock.Pacer):
         self.overruns = 0
 
     def nap(self, latency: float) -> float:
-        """Give the longest nap between two looks for a message that is `latency` seconds under way."""
+        """The longest nap between two polls for a message with a latency of `latency` seconds."""
         return max(_SHORTEST_NAP_S, latency * self.pace / 6)
 
     def restart(self, t: float, wall: float) -> None:
-        """Let emulated time `t` be at `wall` (perf_counter), for every rank of the machine; one rank calls it."""
+        """Let emulated time `t` be at wall time `wall` (perf_counter) for the whole machine; one rank calls it."""
         self.shared.pacing[0] = wall - t * self.pace
 
     def wall(self, t: float) -> float:
-        """Give the wall time (perf_counter) of emulated time `t`."""
+        """The wall time (perf_counter) of emulated time `t`."""
         return self.shared.pacing[0] + t * self.pace
 
     def emulated(self) -> float:
-        """Give the emulated time that the wall clock has reached."""
+        """The emulated time that the wall clock has reached."""
         return (perf_counter() - self.shared.pacing[0]) / self.pace
 
     def hold(self, t: float) -> None:
@@ -59,7 +59,7 @@ class Pacer(clock.Pacer):
         sleep_until(self.shared.pacing[0] + t * self.pace, self.spin)
 
     def record(self, due: float, held: bool) -> None:
-        """Note how late a receive that was due at `due` returns; `held` if its deadline was still ahead when found."""
+        """Note how late a receive due at `due` returns; `held`: its due time was still ahead when it was found."""
         late = perf_counter() - self.wall(due)
         self.deadlines += 1
         if not held:
@@ -71,7 +71,7 @@ class Pacer(clock.Pacer):
             self._late[self.deadlines % _SAMPLES] = late
 
     def _catch_up(self, due: float) -> None:
-        """If this rank was descheduled, shift emulated time for all ranks of the machine, once for all that were."""
+        """Shift emulated time for all ranks of the machine if this rank was descheduled, once for all that were."""
         away = max(_AWAY_S, _AWAY_ALPHAS * self.latency * self.pace)
         # Between machines time is tied to clocks that agree, and must stay so.
         if self.shared.machines > 1 or perf_counter() - self.wall(due) <= away:
@@ -87,12 +87,12 @@ class Pacer(clock.Pacer):
         del self._late[:]
 
     def figures(self) -> tuple[int, int, list[float]]:
-        """Give deadlines, overruns and the lateness samples in wall seconds."""
+        """Number of deadlines and overruns, and the lateness samples in wall seconds."""
         return self.deadlines, self.overruns, self._late.tolist()
 
 
 def summarise(figures: list[tuple[int, int, list[float]]], inversions: int, pace: float) -> dict[str, Any]:
-    """Make the fidelity record of a result out of the ranks' figures.
+    """Make the fidelity record of a result from the ranks' figures.
 
     Returns
     -------

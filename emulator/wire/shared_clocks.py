@@ -1,4 +1,4 @@
-"""The clocks that several ranks share, in one memory mapping per machine: network cards, shared links, the pace.
+"""The clocks that ranks share, in one memory mapping per machine: network cards, shared links, the pace.
 
 A card that serves one rank, and nothing else, is touched without a lock. Everything that two ranks may touch is
 under a record lock (fcntl), which the kernel releases when its holder is killed: a rank that dies inside blocks no
@@ -99,7 +99,7 @@ class SharedClocks:
         machine.Free()
 
     def cards(self, host: int) -> Cards:
-        """Make the queues that the messages of a rank on this host pass."""
+        """Make the queues that messages of a rank on this host pass."""
         begin, shared = PACING + 2 * host * CELLS, self.shared[host] or self._asked
         out, into = (
             Queue(self.cells, cell, self.lock(1 + cell) if shared else None) for cell in (begin, begin + CELLS)
@@ -110,14 +110,14 @@ class SharedClocks:
         return Cards(out, into, shared_links, self.flows, lambda other: self.cards(other).out)
 
     def is_first_to_ask(self) -> bool:
-        """Tell whether this rank is the first of its machine to ask."""
+        """Whether this rank is the first of its machine to call this."""
         with self.lock(1 + _CLAIMED):
             first = not self.pacing[_CLAIMED]
             self.pacing[_CLAIMED] = 1.0
         return first
 
     def lock(self, which: int) -> RecordLock:
-        """Give a lock by its number."""
+        """The lock of a number."""
         return RecordLock(self._file, which)
 
 
@@ -138,7 +138,7 @@ def common_file(machine: MPI.Intracomm, length: int) -> int:
 
 
 def _check_machines(machines: Sequence[int], placed: Sequence[int], network: Network) -> None:
-    """Refuse a layout in which a card or a link would have to be shared across real machines.
+    """Refuse a layout in which real machines would have to share a card or a link.
 
     `machines` names each rank's real machine, `placed` its emulated host.
     """

@@ -1,4 +1,4 @@
-"""The messages under way that the ranks of a machine share, in one memory mapping.
+"""The messages under way on a machine, which its ranks share in one memory mapping.
 
 Whoever sends or looks takes the lock, reads what has changed, and leaves what it has changed. There are two halves,
 written in turn: a rank that is killed while it writes leaves the last whole state behind.
@@ -25,7 +25,7 @@ _VERSION, _LENGTHS = 0, 1  # cells of the header: how often the state was writte
 
 
 class SharedFlows(Flows):
-    """See `emulator.core.flows.Flows`.
+    """The flows of `emulator.core.flows.Flows`, shared by the ranks of a machine.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ class SharedFlows(Flows):
 
 
 def _alone(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Let one rank at a time call a method, on the state that the last one has left."""
+    """Make a method that one rank at a time calls, on the state left by the last call."""
 
     @functools.wraps(method)
     def call(self: SharedFlows, *arguments: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Several threads of a rank that call its communicators: one at a time, and another one while the first waits.
+"""Several threads of a rank that call its communicators: one at a time, and others while it waits.
 
 An engine is a plain data structure without a lock, which every message would pay for. So the lock comes with the first
 thread that a program starts: the methods are then wrapped, at about 0.3 us per call. A rank stays one processor: its
@@ -30,7 +30,7 @@ _watching = False
 
 
 def watch() -> None:
-    """Lock the calls of communicators from the moment at which the program starts a thread, or now if it has."""
+    """Lock the calls of communicators once the program starts a thread, or now if it has."""
     global _watching
     if _watching:
         return
@@ -53,7 +53,7 @@ def _ours(thread: threading.Thread) -> bool:
 
 
 def install() -> None:
-    """Let one thread at a time be in a call; idempotent."""
+    """Allow one thread at a time in a call; idempotent."""
     global _first
     if _first is not None:
         return
@@ -122,7 +122,7 @@ def _unlocked(pause: Callable[..., None]) -> Callable[..., None]:
 
 
 def _switch(engine: Engine) -> None:
-    """Let the clock count this thread's CPU time, which is another clock than that of the thread before."""
+    """Make the clock count this thread's CPU time instead of the last thread's."""
     me = threading.get_ident()
     marks = engine.__dict__.setdefault("thread_marks", {None: _first})
     last = marks[None]

@@ -1,4 +1,4 @@
-"""Which rank each rank of a machine has long been waiting for, in memory that they share: for a job that hangs.
+"""Which rank each rank of a machine has long been waiting for, in shared memory, to report jobs that hang.
 
     three cells for each rank    since when it waits (wall, s; 0: it does not)    the rank waited for    tag
 
@@ -24,7 +24,7 @@ NO_TAG, COLLECTIVE = -1, -2
 
 @dataclass(frozen=True)
 class Waiter:
-    """A rank that waits, for how many seconds, for which rank (`NO_PEER`: for any, or for several) and which tag."""
+    """A waiting rank: for how many seconds, for which rank (`NO_PEER`: any, or several) and which tag."""
 
     rank: int
     seconds: float
@@ -33,7 +33,7 @@ class Waiter:
 
 
 class WaitBoard:
-    """The shared cells; all ranks of `control` construct one (collective).
+    """The shared cells of waiting ranks; all ranks of `control` construct one (collective).
 
     Parameters
     ----------
@@ -50,17 +50,17 @@ class WaitBoard:
         self._own = _CELLS * control.Get_rank()
 
     def waits(self, since: float, peer: int = NO_PEER, tag: int = NO_TAG) -> None:
-        """Note that this rank has been waiting since then (perf_counter)."""
+        """Note that this rank has been waiting since `since` (perf_counter)."""
         own, cells = self._own, self._cells
         cells[own + 1], cells[own + 2] = peer if peer >= 0 else NO_PEER, tag
         cells[own] = since
 
     def goes_on(self) -> None:
-        """Note that this rank waits no longer."""
+        """Note that this rank no longer waits."""
         self._cells[self._own] = 0.0
 
     def waiters(self, least_s: float = 0.0) -> list[Waiter]:
-        """List the ranks of this machine that have been waiting for so many seconds."""
+        """List the ranks of this machine that have been waiting for that many seconds."""
         now, found = perf_counter(), []
         for rank in self.ranks:
             since, peer, tag = self._cells[_CELLS * rank : _CELLS * (rank + 1)].tolist()

@@ -18,7 +18,7 @@ _LOOKS = 100  # of about 1 us, where a rank that waits has a core to itself
 
 
 class Waiting(Engine):
-    """The waiting of the engine between real processes."""
+    """The waiting of an engine between real processes."""
 
     pacer: Pacer
     wakeups: Wakeups
@@ -54,7 +54,7 @@ class Waiting(Engine):
                 board.goes_on()
 
     def _found(self, operation: Operation, woken: bool) -> bool:
-        """Look for messages, the last time before a sleep, and tell whether `operation` is complete."""
+        """Poll for messages once more before a sleep, and return whether `operation` is complete."""
         if not woken:
             self.progress()
             return operation.poll()
@@ -67,7 +67,7 @@ class Waiting(Engine):
         return operation.poll()
 
     def _comes_soon(self, operation: Operation) -> bool:
-        """Look for a message, without a sleep, for about as long as it takes to sleep and to be woken."""
+        """Poll for a message, without sleeping, for about as long as a sleep and a wake-up take."""
         for _ in range(0 if self.pacer.pace or self._crowded else _LOOKS):
             before = self._taken_in
             self.progress()
@@ -88,7 +88,7 @@ class Waiting(Engine):
             self.wakeups.sleep(self._pause.next())
 
     def _doze_paced(self, operation: Operation, nap: float) -> None:
-        """Sleep before the next poll, where emulated time is tied to the wall: no sender wakes this rank, time does."""
+        """Sleep before the next poll of a paced run, where time, not a sender, ends the wait."""
         hint, soonest = operation.hint, operation.soonest
         if hint is None:
             self._pause(None if soonest is None else self.pacer.wall(soonest))
@@ -98,7 +98,7 @@ class Waiting(Engine):
 
     @abstractmethod
     def payloads_under_way(self) -> bool:
-        """Tell whether MPI still sends something of this rank, for which it may need this rank's calls."""
+        """Whether MPI still sends a message of this rank, for which it may need this rank's calls."""
 
     def _longest_nap(self, operation: Operation) -> float:
         if not self.pacer.pace:
@@ -107,7 +107,7 @@ class Waiting(Engine):
         return self.pacer.nap(self.pacer.latency if source < 0 else self.routes[source].back)
 
     def _sleep(self, hint: float, nap: float) -> None:
-        """Sleep until emulated time `hint`, in slices: others may need this rank to take in their long messages."""
+        """Sleep until emulated time `hint` in slices, because others may need this rank to receive long messages."""
         deadline = self.pacer.wall(hint)
         slice_end = clocks.perf_counter() + max(1e-3, nap)
         if deadline <= slice_end:

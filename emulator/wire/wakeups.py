@@ -1,4 +1,4 @@
-"""How the sender of a message wakes a rank that waits for it, so that the receiver need not poll: shared semaphores.
+"""How a sender wakes a rank that waits for its message, so that the receiver need not poll: shared semaphores.
 
     a line of 64 bytes for each rank    whether it sleeps (1 byte), from byte 16 on a POSIX semaphore
 
@@ -61,7 +61,7 @@ class Wakeups:
         self._pointer = ctypes.byref(self._until)
 
     def sleep(self, seconds: float) -> None:
-        """Sleep until another rank wakes this one, at most so many seconds."""
+        """Sleep until another rank wakes this one, at most for that many seconds."""
         self.pay()
         if not self.available:
             time.sleep(seconds)
@@ -70,7 +70,7 @@ class Wakeups:
         self._wait(self._own, _MONOTONIC, self._pointer)
 
     def shipped(self, rank: int) -> None:
-        """Wake a rank that a message was shipped to, if it sleeps: now, or when this rank sleeps."""
+        """Wake a rank to which a message was sent, if it sleeps: now, or when this rank sleeps."""
         marks = self.marks
         if not marks[self._begin + LINE * rank]:
             return
@@ -82,13 +82,13 @@ class Wakeups:
             self.pay()
 
     def pay(self) -> None:
-        """Wake the ranks that this one has not woken yet."""
+        """Wake the ranks whose wake-up this one has postponed."""
         for rank in self._owed:
             self._wake(rank)
         self._owed.clear()
 
     def wake_all(self) -> None:
-        """Wake every rank of the machine that sleeps."""
+        """Wake every sleeping rank of the machine."""
         for rank in range(len(self._semaphores)):
             self._wake(rank)
 

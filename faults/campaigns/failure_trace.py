@@ -21,10 +21,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from emulator import policies
 from emulator.costs import checkpoints as interval
 from emulator.errors import UsageError
 from emulator.launch import mpirun
-from faults import policies
 from faults.drill import drill
 from faults.drill.request import Request
 from faults.drill.timeline import Record, completed

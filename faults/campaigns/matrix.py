@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from emulator import policies
 from emulator.errors import UsageError
 from emulator.launch import mpirun
-from faults import policies
 from faults.drill import drill
 from faults.drill.request import Request
 from faults.launch.supervise import need_ulfm

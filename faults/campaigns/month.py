@@ -21,14 +21,17 @@ from typing import Any
 
 import numpy as np
 
-from emulator import results
+from emulator import policies, results
 from emulator.costs import checkpoints
 from emulator.errors import UsageError
-from faults import policies
 
-MEASURED_S = {"shrink": 35.3e-3, "spare": 64.5e-3, "respawn": 274e-3, "restart": 1.24}
-"""Seconds from a kill to the next complete step, medians of drills: 16 ranks on one machine (docs/faults.md)."""
-SOURCE = "drills with 16 ranks on one machine, docs/faults.md"
+MEASURED_S = {
+    name: measured.seconds
+    for name, measured in policies.MEASURED.items()
+    if policies.of(name).repeats_steps or policies.of(name).relaunches
+}
+"""Seconds from a kill to the next complete step, under the policies of a month."""
+SOURCE = f"drills with {policies.MACHINE}"
 MULTIPLES = (0.25, 0.5, 0.7, 1.0, 1.4, 2.0, 4.0)
 """Checkpoint intervals that are tried, as multiples of Young's."""
 MOST_FAILURES = 1e5  # of a month: more would simulate for minutes, and no job lives with them

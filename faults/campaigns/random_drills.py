@@ -16,15 +16,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from emulator.errors import UsageError
+from emulator.policies import POLICIES, Policy
 from emulator.units import format_size
 from faults.drill.request import Request
 from faults.drill.resolution import check_network
 from faults.patterns.catalogue import CATALOGUE, Pattern, check_names
 from faults.patterns.work import loaded
-from faults.policies import POLICIES, Policy
 
 RING = "ring"
-USUAL = ((RING, "shrink"), (RING, "spare"))
+USUAL = tuple((RING, one.name) for one in POLICIES.values() if one.repeats_steps and not one.spawns)
 STEPS = 60
 _MARGIN = 12  # steps at the end in which nothing begins, so that everything fires
 _LATEST_US = 10_000  # death after the beginning of a step

@@ -10,11 +10,11 @@ from typing import Any
 
 import click
 
+from emulator import policies
 from emulator.errors import UsageError
 from emulator.launch import mpirun
 from emulator.run.options import sharing
 from emulator.units import format_time, parse_time
-from faults import policies
 from faults.campaigns import alarms as detections
 from faults.campaigns import failure_trace as traces
 from faults.campaigns import matrix as matrices

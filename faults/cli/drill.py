@@ -9,6 +9,7 @@ from click.core import ParameterSource
 
 from emulator.errors import UsageError
 from emulator.launch import mpirun
+from emulator.policies import named
 from faults.cli.options import ALL, ON_DISK, requesting
 from faults.cli.report import NOT_RECOVERED, Report, over, reporting
 from faults.detect import DETECTORS
@@ -91,10 +92,11 @@ def _check_used(job: JobSpec) -> None:
     if given and not job.on_disk:
         raise UsageError(
             f"{given[0]} is for checkpoints on disk, and {job.pattern} by {job.recovery} writes none: "
-            f"leave it out, or choose --recovery restart or --checkpoint memory,disk"
+            f"leave it out, or choose --recovery {named(lambda one: one.relaunches)} or --checkpoint memory,disk"
         )
     every, mtbf = job.checkpoint["every"], job.checkpoint["mtbf_s"]
     if not every and not job.policy.relaunches:
-        raise UsageError("--checkpoint-every 0 finds the interval in --recovery restart only: give a number of steps")
+        able = named(lambda one: one.relaunches)
+        raise UsageError(f"--checkpoint-every 0 finds the interval in --recovery {able} only: give a number of steps")
     if every and mtbf is not None:
         raise UsageError(f"--mtbf is for --checkpoint-every 0, got --checkpoint-every {every}: leave one of them out")

@@ -11,6 +11,7 @@ import click
 from click.core import ParameterSource
 
 from emulator.errors import UsageError
+from emulator.policies import POLICIES
 from emulator.run import console
 from emulator.run.options import refuse_idle_limit, sharing
 from emulator.trace.folder import prepare
@@ -19,7 +20,6 @@ from faults.cli.report import Report
 from faults.launch import live
 from faults.launch.own_program import LAUNCHES, check_program, in_words
 from faults.launch.own_program import run as run_program
-from faults.policies import POLICIES
 
 
 def _refuse_simulated(ctx: click.Context, option: click.Parameter, ranks: int | None) -> None:

@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from emulator.report.views.drill import PHASES
+from emulator.policies import named
 from faults.drill import phase_checks, timeline
-from faults.drill.timeline import PHASE_ENDS, Episode, Record
+from faults.drill.timeline import Episode, Record
 from faults.launch.supervise import Finished
 from faults.launch.watchdog import BY_ITSELF
 from faults.patterns.catalogue import CATALOGUE
-from faults.record.journal import What
+from faults.record.journal import PHASE_ENDS, What
 
 CHECKS = {
     "finished": "a result file of a rank that reached the end",
@@ -58,7 +58,7 @@ class Evaluation:
 
     @property
     def phases(self) -> dict[str, float]:
-        return {p: sum(e.phases[p] for e in self.episodes) for p in PHASES} if self.episodes else {}
+        return {p: sum(e.phases[p] for e in self.episodes) for p in PHASE_ENDS} if self.episodes else {}
 
     @property
     def lost_steps(self) -> int:
@@ -200,7 +200,8 @@ def _last_words(folder: Path) -> str:
 def _of_mpirun(status: int | None, folder: Path) -> str:
     if status is not None and status < 0:
         crash = signal.Signals(-status).name
-        return f"mpirun itself crashed ({crash}), which no job survives: --recovery restart launches it again"
+        able = named(lambda one: one.relaunches)
+        return f"mpirun itself crashed ({crash}), which no job survives: --recovery {able} launches it again"
     return f"mpirun returned {status} and no rank left a result{_last_words(folder)}"
 
 
@@ -211,7 +212,7 @@ def _where_it_stopped(finished: Finished, checks: dict[str, tuple[bool, str]]) -
         return lost["phase"], lost["reason"]
     last = finished.endings[-1]
     if not checks["finished"][0]:
-        following = dict(zip(PHASE_ENDS.values(), list(PHASES)[1:], strict=False))
+        following = dict(zip(PHASE_ENDS.values(), list(PHASE_ENDS)[1:], strict=False))
         # While the launcher kills one rank after the other, those left may notice and agree.
         reached = [r["what"] for r in finished.records if r["what"] in following and r["at"] <= last.at]
         phase = following[reached[-1]] if reached else "detect"

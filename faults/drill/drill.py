@@ -11,7 +11,6 @@ from typing import Any
 from emulator.errors import UsageError
 from emulator.launch import mpirun
 from emulator.measure import statistics
-from emulator.report.views.drill import PHASES
 from emulator.trace import folder as traces
 from faults.checkpoint.store import MARK, Store
 from faults.drill.checks import Evaluation, evaluate
@@ -21,6 +20,7 @@ from faults.drill.training import DATA, save_digits
 from faults.launch import two_hosts
 from faults.launch.supervise import Finished, need_ulfm, supervise
 from faults.patterns.catalogue import CATALOGUE
+from faults.record.journal import PHASE_ENDS
 
 STEADY = "steady"
 """The folder of the job without faults."""
@@ -55,7 +55,7 @@ class Outcome:
         """The drill's part of the result file: figures of the first repeat, medians and intervals over all."""
         job, first, failed, repeats = self.job, self.evaluations[0], self.failed, self.evaluations
         recovery = _spread(j.recovery_seconds for j in repeats)
-        phases = {p: _spread(j.phases.get(p) for j in repeats) for p in PHASES if any(j.phases for j in repeats)}
+        phases = {p: _spread(j.phases.get(p) for j in repeats) for p in PHASE_ENDS if any(j.phases for j in repeats)}
         throughput = {when: _spread(j.throughput[when] for j in repeats) for when in ("before", "after")}
         return {
             "pattern": job.pattern,

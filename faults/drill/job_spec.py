@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from faults import detect, policies
+from emulator import policies
+from emulator.policies import Policy
+from faults import detect
 from faults.detect import Detector
 from faults.drill.request import Request
 from faults.plan.model import Event
-from faults.policies import Policy
 from faults.simulate.costs import JobCosts
 
 FILE = "job.json"

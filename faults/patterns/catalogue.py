@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from emulator import policies
 from emulator.errors import Registry, UsageError
-from faults import policies
+from emulator.policies import Policy
 from faults.drill.job_spec import JobSpec
 from faults.drill.training import REDUCTIONS
 from faults.patterns import oracles
 from faults.patterns.oracles import Finding, Results
-from faults.policies import Policy
 from primitives.federated import rules
 
 _GRAPH_LOSSES = 3  # deaths after which no rank of the random 4-regular graph is cut off yet
@@ -50,8 +50,8 @@ class Pattern:
     matches: Callable[[JobSpec, Path, Results], Finding]
     oracle: str
     options: dict[str, Any]
-    phases: dict[str, str]
-    transfer: str
+    phases: dict[str, str] = field(default_factory=dict)
+    transfer: str = ""
     trains: bool = False
     leader: str = ""
     needs_roles: bool = False

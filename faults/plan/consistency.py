@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from itertools import combinations
 
 from emulator.errors import UsageError
+from emulator.policies import named
 from faults.plan.model import Event, When
 
 _BEFORE_WORK = ""  # the point within a step before all named ones
@@ -61,6 +62,11 @@ def check_recoveries(events: Sequence[Event], only_in_repair: Callable[[When], b
             )
 
 
+def _refilling() -> str:
+    """The policies under which a rank can die again: another process is in its place."""
+    return named(lambda policy: policy.keeps_places)
+
+
 def _moment(when: When) -> tuple[object, ...]:
     """What the offset of a time is counted from: a step, a phase or a clock."""
     if when.time_s is not None:
@@ -97,7 +103,7 @@ def _check_two_ends(rank: int, first: Event, second: Event, refilled: bool) -> N
     raise UsageError(
         f"faults contradict each other: {earlier.text!r} and {later.text!r} both end rank {rank}, "
         f"{'which can die only once in a step' if refilled else 'and no process replaces it after the first'}; "
-        f"drop one{'' if refilled else ', or recover by spare, respawn or restart'}"
+        f"drop one{'' if refilled else f', or recover by {_refilling()}'}"
     )
 
 
@@ -105,7 +111,7 @@ def _check_after_death(rank: int, death: Event, other: Event) -> None:
     if _is_before(death.when, other.when):
         raise UsageError(
             f"faults contradict each other: {other.text!r} is aimed at rank {rank}, which {death.text!r} has "
-            f"killed and no process replaces; drop one, or recover by spare, respawn or restart"
+            f"killed and no process replaces; drop one, or recover by {_refilling()}"
         )
 
 

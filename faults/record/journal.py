@@ -27,13 +27,20 @@ class What(StrEnum):
     DEPARTED = "departed"  # this rank leaves its place, as it was told to
     GROWS, ADMITS = "grows", "admits"  # the coordinator starts processes for the empty places; they are ready
     COMMIT = "commit"  # a step is done and agreed on
-    # a recovery, in this order; each ends a phase (`faults.drill.timeline.PHASE_ENDS`)
+    # a recovery, in this order; each ends a phase (`PHASE_ENDS`)
     NOTICED, AGREED, REBUILT, RESTORED = "noticed", "agreed", "rebuilt", "restored"
     # checkpoints: where a rank goes on from; and what became of the writing of one
     RESUMED, ROLLED_BACK, LEVEL, DAMAGED = "resumed", "rolled back", "level", "damaged"
     SAVED, UNSAVED, INTERVAL = "saved", "unsaved", "interval"
     # of one pattern: a parameter server inherits a shard, a gossiping rank misses a neighbour from now on
     TOOK_OVER, MISSED = "took over", "missed"
+
+
+PHASE_ENDS = {
+    "detect": What.NOTICED, "agree": What.AGREED, "rebuild": What.REBUILT, "restore": What.RESTORED,
+    "replay": What.COMMIT,
+}  # fmt: skip
+"""The phases of a recovery in their order, each with the record that ends it."""
 
 
 class Journal:

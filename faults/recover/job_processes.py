@@ -13,10 +13,10 @@ from mpi4py import MPI
 
 from emulator import carrier
 from emulator.comm import refused
+from emulator.policies import Policy
 from faults.agree import survivor_group
 from faults.agree.deaths import RecoveryFailed
 from faults.agree.survivor_group import Decision, SurvivorGroup
-from faults.policies import Policy
 from faults.record.journal import What
 from faults.record.status_board import IN_STEPS, NO_RANK, REBUILDS
 from faults.recover import step_errors

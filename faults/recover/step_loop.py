@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING
 
 from mpi4py import MPI
 
-from emulator import carrier
+from emulator import carrier, policies
 from emulator.errors import UsageError
 from faults.inject.drill_context import DrillContext
 from faults.record.journal import What
@@ -271,7 +271,8 @@ def recovering(
     given, drill = comm, context_of(drill)
     if chosen.spawns and carrier.of(comm).timed and not admission.starter_of(drill).onto_network:
         raise UsageError(
-            f"policy {policy!r} starts processes, which cannot join an emulated network: use policy 'shrink' or 'spare'"
+            f"policy {policy!r} starts processes, which cannot join an emulated network: use policy "
+            f"{policies.named(lambda one: one.repeats_steps and not one.spawns)}"
         )
     check_survival(f"recovering by {policy}", drill.platform.survives)
     if drill.platform.survives is None:
@@ -279,13 +280,14 @@ def recovering(
     if not 0 <= spares < comm.Get_size():
         raise UsageError(f"spares must leave a rank to work, got {spares} of {comm.Get_size()} ranks")
     if rejoin is not None and not chosen.later:
-        raise UsageError(f"rejoin= is only for policy 'rejoin', got policy {policy!r}: leave it out")
+        able = policies.named(lambda one: one.later)
+        raise UsageError(f"rejoin= is only for policy {able}, got policy {policy!r}: leave it out")
     if rejoin is not None and not callable(rejoin):
         raise UsageError(f"rejoin must be a callable that returns whether new processes can be started, got {rejoin!r}")
     if levels is not None and not chosen.keeps_places:
         raise UsageError(
-            f"levels= saves the private state of ranks for the processes that replace them: use policy 'spare' or "
-            f"'respawn', got {policy!r}"
+            f"levels= saves the private state of ranks for the processes that replace them: use policy "
+            f"{policies.named(lambda one: one.repeats_steps and one.keeps_places)}, got {policy!r}"
         )
     if every < 0:
         raise UsageError(f"every must be >= 1 (agree every k steps) or 0 (agree only after a death), got {every}")

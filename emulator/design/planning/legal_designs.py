@@ -136,10 +136,11 @@ def policies(facts: Facts, base: Design) -> Iterator[Design]:
     if facts.job.central == "none" or facts.job.sources == "isolated":  # no other node has the data of one that is gone
         legal = [policy for policy in legal if not policy.refills]
     if base.stragglers == "backup" and any(base.holder(state) == "shards" for state in facts.states):
-        legal = [policy for policy in legal if policy.replicas]  # a request goes again only to another with the shard
+        # A request goes again only to another node with the shard.
+        legal = [policy for policy in legal if policy.replicas > 1]
     for policy in legal:
-        for spares in (1, 2) if policy.spares else (0,):
-            yield base.but(policy=policy.name, spares=spares, replicas=int(policy.replicas))
+        for spares in (1, 2) if policy.has_spares else (0,):
+            yield base.but(policy=policy.name, spares=spares, replicas=policy.replicas - 1)
 
 
 def _coordinated(facts: Facts, base: Design) -> Design:

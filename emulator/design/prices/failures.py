@@ -26,6 +26,7 @@ from emulator.costs import checkpoints
 from emulator.design.choices import POLICIES
 from emulator.design.model import DISK, Design, Facts
 from emulator.design.sheets.tables import State
+from emulator.policies import MEASURED
 
 Array = NDArray[np.float64]
 
@@ -41,7 +42,7 @@ def checkpoint_cost(facts: Facts, memory: Array) -> Array:
 
 def recovery_cost(facts: Facts, design: Design) -> float:
     """Seconds from a death to the end of the interrupted step, without the transfer of a large state."""
-    return POLICIES[design.policy].seconds if facts.recovery is None else facts.recovery
+    return MEASURED[design.policy].seconds if facts.recovery is None else facts.recovery
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,8 @@ def recovery_on(machine: Machine, policy: str) -> float:
     and 2.7 s they give shrink 36 and 76 ms, spare 68 and 138 ms, respawn 217 and 425 ms, restart 1.49 and 2.88 s; for
     8 ranks that start in 5.7 s and 6.7 s, continue 25 and 29 ms where 28 and 33 ms were measured.
     """
-    its = POLICIES[policy]
-    share = its.of_launch + (_ONE_PROCESS / machine.ranks if its.spawns else 0.0)
+    its = MEASURED[policy]
+    share = its.of_launch + (_ONE_PROCESS / machine.ranks if POLICIES[policy].spawns else 0.0)
     return share * machine.launch + its.again * machine.step
 
 
@@ -88,7 +89,7 @@ def daly(facts: Facts, design: Design, p: NDArray[np.int64], memory: Array) -> A
 def needs_checkpoints(facts: Facts, design: Design) -> bool:
     """Whether a failure may lose state that no living node holds."""
     policy = POLICIES[design.policy]
-    if policy.goes_back:
+    if policy.relaunches:
         return True
     held = {design.holder(part) for flow in design.flows if isinstance(part := facts.parts[flow.of], State)}
     if design.replicas:
@@ -107,8 +108,8 @@ def waste(facts: Facts, design: Design, p: NDArray[np.int64], step: Array, memor
     moved = memory * facts.beta
     away = job.repair / (job.mtbf + job.repair)  # share of the time that a node is not there
     policy = POLICIES[design.policy]
-    lost = (recovery + policy.repeats * step + policy.refills * moved) / between
-    if policy.spares:
+    lost = (recovery + policy.repairs * step + policy.refills * moved) / between
+    if policy.has_spares:
         lost = lost + np.maximum(0.0, job.repair / between - design.spares) / p
     elif not policy.spawns:
         lost = lost + away

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from emulator.design.choices import HURRIES, POLICIES
 from emulator.design.reviewing.findings import Case, Finding
 from emulator.design.sheets.tables import State
+from emulator.policies import named
 
 _Said = Iterator[tuple[str, str, str]]
 """Slot, contradiction, remedy."""
@@ -54,12 +55,12 @@ def _coordination(case: Case) -> _Said:
 def _fault_tolerance(case: Case) -> _Said:
     design = case.design
     policy = POLICIES[design.policy]
-    for field in ("spares", "replicas"):
-        if getattr(policy, field) and not getattr(design, field):
+    for field, needed in (("spares", policy.has_spares), ("replicas", policy.replicas > 1)):
+        if needed and not getattr(design, field):
             yield "fault_tolerance", f"policy {policy.name} without {field}", f"{field} = 1 or more"
-    if design.spares and not policy.spares:
+    if design.spares and not policy.has_spares:
         yield ("fault_tolerance", f"spares = {design.spares}, but policy {design.policy} uses none",
-               'policy = "spare", or no spares')  # fmt: skip
+               f'policy = "{named(lambda one: one.has_spares)}", or no spares')  # fmt: skip
 
 
 def _load_balancing(case: Case) -> _Said:

@@ -122,7 +122,7 @@ def interval(case: Case) -> Iterator[Finding]:
 
 def replicas(case: Case) -> Iterator[Finding]:
     given = case.sheet.fault_tolerance
-    if given is None or not POLICIES[given.policy].replicas:
+    if given is None or POLICIES[given.policy].replicas == 1:
         return
     if given.replicas < given.survive:
         yield Finding(10, "fault_tolerance", f"{given.replicas} replicas do not survive {given.survive} failures",

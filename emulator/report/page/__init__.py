@@ -1,4 +1,4 @@
-"""The report of one run, or of several side by side, as one HTML page: self-contained, without a network.
+"""The report of one or several runs as one HTML page: self-contained, without a network.
 
 A view's items become figures, tables and paragraphs (`render`); `write` puts the page into a file, such as
 ``report.html`` in the run folder.
@@ -52,7 +52,7 @@ def write(path: str | Path, results: Sequence[Mapping[str, Any]]) -> Path:
 def keep(
     folder: Path, result: Mapping[str, Any], console: Console | None = None, unwritten: CannotWrite | None = None
 ) -> CannotWrite | None:
-    """Write the page of a result into its run folder, and say on the console where it is.
+    """Write the page of a result into its run folder, and print on the console where it is.
 
     Parameters
     ----------
@@ -75,12 +75,12 @@ def keep(
 
 
 def where(folder: Path) -> Text:
-    """The line that ends a run: where all of it is."""
+    """The last line of a run: where its files are."""
     return Text(f"page: {folder / PAGE} ({RESULT} beside it)", "dim")
 
 
 def render(results: Sequence[Mapping[str, Any]]) -> str:
-    """The page of these results as text."""
+    """The HTML text of the page of these results."""
     from markupsafe import Markup
 
     runs = [_run(result, name) for result, name in zip(results, several.named(results), strict=True)]
@@ -96,7 +96,7 @@ def render(results: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _run(result: Mapping[str, Any], name: str) -> SimpleNamespace:
-    """What the template shows of one result."""
+    """The template's data of one result."""
     items = [item.item if isinstance(item, Detail) else item for item in views.body(result)]
     return SimpleNamespace(
         title=name,
@@ -118,7 +118,7 @@ def _run(result: Mapping[str, Any], name: str) -> SimpleNamespace:
 
 
 def _diagram(result: Mapping[str, Any]) -> str:
-    """The time-space diagram of a run that was recorded; "" of others."""
+    """The time-space diagram of a traced run; "" for others."""
     shown = (result.get("timeline") or {}).get("diagram")
     return diagram.fragment(json.loads(shown)) if shown else ""
 
@@ -163,7 +163,7 @@ def _words(value: Any) -> str:
 
 @lru_cache(maxsize=1)
 def _templates() -> Any:
-    """The templates, with what they ask of items."""
+    """The templates, with the functions that they call."""
     from jinja2 import Environment, FileSystemLoader
     from markupsafe import Markup
 
@@ -192,7 +192,7 @@ def _map_cells(one: Map) -> Iterable[tuple[str, list[tuple[str, str]]]]:
 
 
 def _key(colour: int) -> str:
-    """The classes of a legend's entry; below 0 for one that stands for curves of several colours."""
+    """CSS classes of a legend's entry; a colour below 0 stands for curves of several colours."""
     return key(colour) if colour >= 0 else "s-1"
 
 
@@ -201,7 +201,7 @@ def _raw(value: Any) -> Any:
 
 
 def _scenario(one: Scenario) -> str:
-    """A scenario as JSON, for the page's script."""
+    """A scenario as JSON for the page's script."""
     names = ("t_comp", "alpha", "beta", "gamma", "bytes", "draws")
     pieces = coefficients.of_pattern(one.pattern, one.bytes is not None)
     return json.dumps({"pieces": pieces} | {name: getattr(one, name) for name in names}, separators=(",", ":"))

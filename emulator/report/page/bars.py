@@ -1,4 +1,4 @@
-"""A series of bars as an SVG chart: lying, side by side or end to end, as high as there are names."""
+"""A series of bars as an SVG chart: horizontal, side by side or stacked, as high as the names need."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _WIDEST_NAME = 29  # letters
 
 
 def draw(one: Series) -> str:
-    """The chart; the value stands behind each bar, unless bars are stacked."""
+    """Draw the chart; each bar is followed by its value, unless bars are stacked."""
     names = list(dict.fromkeys(str(x) for curve in one.curves for x in curve.x))
     values = [{str(x): y for x, y in zip(curve.x, curve.y, strict=True)} for curve in one.curves]
     ends = [sum(of.get(name) or 0.0 for of in values) for name in names] if one.stacked else [

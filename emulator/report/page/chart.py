@@ -1,4 +1,4 @@
-"""A series as an SVG chart: axes, curves with their intervals, marks; bars have `emulator.report.page.bars`.
+"""A series as an SVG chart: axes, curves with intervals, marks; `emulator.report.page.bars` draws bars.
 
 Colours are classes (``s0`` ... ``s7``) that the page's style sheet defines for light and dark; each also has a shape
 of its own. A point carries what its tooltip says.
@@ -20,7 +20,7 @@ _MOST_TIPS = 64  # points of a line that answer to the pointer
 
 
 def draw(one: Series, scales: tuple[Scale, Scale] | None = None, attributes: str = "") -> str:
-    """The chart of a series that is no bar chart; on these scales, where they are given."""
+    """Draw the chart of a series without bars, on the given scales, if any."""
     wide, high = scales or scales_of(one)
     body = [*regions(one.marks, wide), *axes(wide, high, wide.start), *lines(one.marks, wide)]
     colours = colours_of(one.curves)
@@ -31,24 +31,24 @@ def draw(one: Series, scales: tuple[Scale, Scale] | None = None, attributes: str
 
 
 def scales_of(one: Series) -> tuple[Scale, Scale]:
-    """Scales of both axes that hold every point, every interval and the marks among them."""
+    """Scales of both axes that hold every point, interval and mark."""
     high = upright(fitted(one.y, [value for curve in one.curves for value in _reach(curve)], 1.0, 0.0))
     values = [x for curve in one.curves for x in curve.x]
     return fitted(one.x, values, left_of(high), WIDTH - _RIGHT), high
 
 
 def upright(scale: Scale) -> Scale:
-    """The scale on the y axis."""
+    """The scale of the y axis."""
     return Scale(scale.axis, scale.low, scale.high, HEIGHT - _BOTTOM, _TOP)
 
 
 def left_of(high: Scale) -> float:
-    """Where the x axis begins: right of what is written at the y axis."""
+    """Where the x axis begins: to the right of the y axis' labels."""
     return 28 + LETTER * max(len(text) for _, text in high.ticks())
 
 
 def svg(title: str, body: Sequence[str], height: float = HEIGHT, attributes: str = "") -> str:
-    """An SVG element that the keyboard reaches."""
+    """An SVG element that can receive keyboard focus."""
     return (
         f'<svg class="chart" viewBox="0 0 {WIDTH} {height:g}" role="img" tabindex="0" aria-label="{escape(title)}"'
         f"{attributes}>{''.join(body)}</svg>"
@@ -56,23 +56,23 @@ def svg(title: str, body: Sequence[str], height: float = HEIGHT, attributes: str
 
 
 def colours_of(curves: Sequence[Curve]) -> list[int]:
-    """The number of each curve's colour: curves of one group share it."""
+    """The colour number of each curve: curves of one group share it."""
     groups = list(dict.fromkeys(group_of(curve) for curve in curves))
     return [groups.index(group_of(curve)) % KEYS for curve in curves]
 
 
 def key(number: int) -> str:
-    """The classes of a curve of that colour."""
+    """The CSS classes of a curve of that colour."""
     return f"s{number % COLOURS}" + " again" * (number >= COLOURS)
 
 
 def group_of(curve: Curve) -> object:
-    """What shares a colour."""
+    """The group of a curve, which has one colour."""
     return curve.name if curve.group is None else curve.group
 
 
 def axes(wide: Scale, high: Scale, left: float) -> Iterator[str]:
-    """Grid, marks and names of both axes."""
+    """Grid, ticks and names of both axes."""
     bottom = HEIGHT - _BOTTOM
     for y, text in labels(high, upright=True):
         yield f'<path class="grid" d="M{left:g} {y}H{WIDTH - _RIGHT}"/>'
@@ -83,7 +83,7 @@ def axes(wide: Scale, high: Scale, left: float) -> Iterator[str]:
 
 
 def across(wide: Scale, top: float, bottom: float) -> Iterator[str]:
-    """Grid and marks of the x axis; a text that would reach beyond the chart ends at its edge."""
+    """Grid and ticks of the x axis; a text that would exceed the chart ends at its edge."""
     for x, text in labels(wide):
         yield f'<path class="grid" d="M{x} {top:g}V{bottom:g}"/>'
         place, anchor = (WIDTH - 1, "end") if x + LETTER * len(text) / 2 > WIDTH else (x, "middle")
@@ -91,7 +91,7 @@ def across(wide: Scale, top: float, bottom: float) -> Iterator[str]:
 
 
 def names(wide: Axis, high: Axis, left: float, bottom: float) -> Iterator[str]:
-    """The names of the axes: below, and upright at the left."""
+    """The names of the axes: below, and vertically at the left."""
     middle = (left + WIDTH - _RIGHT) / 2
     yield f'<text class="name" x="{middle:g}" y="{bottom + 38:g}" text-anchor="middle">{escape(wide.label)}</text>'
     yield (
@@ -101,7 +101,7 @@ def names(wide: Axis, high: Axis, left: float, bottom: float) -> Iterator[str]:
 
 
 def regions(marks: Sequence[Mark], wide: Scale) -> Iterator[str]:
-    """Shaded parts of the x axis, with what they mean."""
+    """Shaded regions of the x axis, with their labels."""
     for mark in marks:
         if mark.to is not None:
             x, end = wide(mark.at), wide(mark.to)
@@ -112,7 +112,7 @@ def regions(marks: Sequence[Mark], wide: Scale) -> Iterator[str]:
 
 
 def lines(marks: Sequence[Mark], wide: Scale) -> Iterator[str]:
-    """Lines at places of the x axis, with what they mean."""
+    """Vertical lines at positions on the x axis, with their labels."""
     for number, mark in enumerate(one for one in marks if one.to is None):
         x = wide(mark.at)
         y = _TOP + 14 + 15 * (number % 3)
@@ -127,7 +127,7 @@ def _reach(curve: Curve) -> Iterator[float]:
 
 
 def _points(curve: Curve, one: Series) -> list[tuple[int, float, float]]:
-    """Those that have a place on the axes: their numbers, and both values."""
+    """The points that can be drawn on the axes: index and both values."""
     return [
         (index, x, y)
         for index, (x, y) in enumerate(zip(curve.x, curve.y, strict=True))
@@ -161,7 +161,7 @@ def _curve(curve: Curve, one: Series, wide: Scale, high: Scale, colour: int) -> 
 
 
 def _outline(curve: Curve, wide: Scale, high: Scale) -> str:
-    """The intervals of a curve as one closed path: their low ends, and back along the high ones."""
+    """The intervals of a curve as one closed path: along the low ends and back along the high ones."""
     ends = [(wide(x), high(pair[0]), high(pair[1])) for x, pair in zip(curve.x, curve.interval, strict=True) if pair]
     path = [f"{x:g} {low:g}" for x, low, _ in ends] + [f"{x:g} {top:g}" for x, _, top in reversed(ends)]
     return f"M{'L'.join(path)}Z" if path else ""

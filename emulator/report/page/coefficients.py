@@ -1,4 +1,4 @@
-"""S, V and R of a pattern on every p as few pieces of ``a + b p + c / p``, which a page's script can evaluate."""
+"""S, V and R of a pattern for every p as a few pieces ``a + b p + c / p`` that a page's script can evaluate."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _WHOLE_MODEL: dict[str, Sequence[Sequence[Piece]]] = {
 
 @lru_cache
 def of_pattern(name: str, per_byte: bool) -> Sequence[Sequence[Piece]]:
-    """Pieces of S, V and R of a pattern with a cost formula; without `per_byte`, of a form with beta for all bytes."""
+    """Pieces of S, V and R of a pattern with a cost formula; without `per_byte`, of one with beta for all bytes."""
     if not per_byte:
         return _WHOLE_MODEL[name]
     found = [costs.terms(name, int(p)) for p in _NODES]
@@ -35,7 +35,7 @@ def of_pattern(name: str, per_byte: bool) -> Sequence[Sequence[Piece]]:
 
 
 def pieces(values: Sequence[float]) -> list[Piece]:
-    """The fewest pieces, taken greedily from the left, that give the values at p = 1, 2, 3, ..."""
+    """The fewest pieces, chosen greedily from the left, that give the values at p = 1, 2, 3, ..."""
     left, start = np.asarray(values, dtype=float), 0
     found: list[Piece] = []
     while start < len(left):
@@ -48,7 +48,7 @@ def pieces(values: Sequence[float]) -> list[Piece]:
 
 
 def _through(values: NDArray[np.float64], start: int) -> list[tuple[float, float, float]]:
-    """The curves through three neighbours: as solved, and with whole quarters for b and c, which formulas have."""
+    """The curves through three neighbours: exact, and with b and c rounded to quarters, which formulas have."""
     if start + 3 > len(values):
         return []
     p = _NODES[start : start + 3]
@@ -58,7 +58,7 @@ def _through(values: NDArray[np.float64], start: int) -> list[tuple[float, float
 
 
 def _holds(values: NDArray[np.float64], start: int, a: float, b: float, c: float) -> int:
-    """For how many p a curve gives the values."""
+    """The number of p for which a curve gives the values."""
     p, known = _NODES[start : len(values)], values[start:]
     wrong = np.abs(a + b * p + c / p - known) > _EXACT * np.maximum(1.0, np.abs(known))
     return int(np.argmax(wrong)) if wrong.any() else len(known)

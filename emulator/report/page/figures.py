@@ -1,4 +1,4 @@
-"""The figures of a view: each chart with its legend and its data as a table."""
+"""The figures of a view: each chart with its legend, and its data as a table."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MOST_ROWS, _WIDEST_MAP, _MOST_POINTS = 400, 32, 200  # of a table, a map, a cur
 
 @dataclass(frozen=True)
 class Key:
-    """An entry of a legend: a name, its colour, and the curves that it stands for."""
+    """A legend's entry: a name, its colour, and its curves."""
 
     name: str
     colour: int
@@ -27,7 +27,7 @@ class Key:
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture with what belongs to it."""
+    """A picture with its legend and data."""
 
     title: str
     svg: str
@@ -39,7 +39,7 @@ class Figure:
 
 
 def figures(items: Iterable[Item]) -> Iterator[Figure]:
-    """A figure for each item of a view that is one."""
+    """Make a figure for each item of a view that can be drawn."""
     for item in items:
         if isinstance(item, Series):
             if any(len(curve.x) for curve in item.curves):
@@ -53,7 +53,7 @@ def figures(items: Iterable[Item]) -> Iterator[Figure]:
 
 
 def bounded(table: Table) -> Table:
-    """The table, or its first rows and a note of how many there are."""
+    """The table, or its first rows and a note with their total number."""
     if len(table.rows) <= _MOST_ROWS:
         return table
     note = f"the first {_MOST_ROWS} of {len(table.rows):,} rows; result.json has all"
@@ -63,7 +63,7 @@ def bounded(table: Table) -> Table:
 
 
 def _map(one: Map, scale: Axis) -> Figure:
-    """The map; of more than `_WIDEST_MAP` rows or columns, the medians of square blocks of them."""
+    """The map; with more than `_WIDEST_MAP` rows or columns, the medians of square blocks."""
     side = -(-max(len(one.rows), len(one.columns)) // _WIDEST_MAP)
     about = ""
     if side > 1:
@@ -81,14 +81,14 @@ def _ends(names: Sequence[str]) -> str:
 
 
 def _median(one: Map, down: int, across: int, side: int) -> float | None:
-    """The median of the values in a block; None where there are none."""
+    """The median of a block's values; None for an empty block."""
     rows = (row[across : across + side] for row in one.values[down : down + side])
     known = sorted(value for row in rows for value in row if value is not None)
     return known[len(known) // 2] if known else None
 
 
 def _apart(one: Drawing) -> str:
-    """The drawing as an image, so that its style sheet is its own, in a box that scrolls where it is too wide."""
+    """Wrap the drawing as an image, so that its style sheet is its own, in a box that scrolls if it is too wide."""
     data = base64.b64encode(one.svg.encode()).decode()
     image = f'<img alt="{escape(one.title)}" src="data:image/svg+xml;base64,{data}">'
     return f'<div class="drawing" tabindex="0" role="region" aria-label="{escape(one.title)}">{image}</div>'
@@ -105,14 +105,14 @@ def _series(one: Series) -> Figure:
 
 
 def _thinned(curve: Curve) -> Curve:
-    """The curve, or so many of its points as a chart has."""
+    """The curve with at most as many of its points as a chart shows."""
     kept = spread(len(curve.x), _MOST_POINTS)
     x, y = ([values[number] for number in kept] for values in (curve.x, curve.y))
     return replace(curve, x=x, y=y, interval=[curve.interval[number] for number in kept] if curve.interval else ())
 
 
 def _legend(curves: Sequence[Curve]) -> Iterator[Key]:
-    """Curves of one name share an entry, grey where they have several colours: fitted ones of several rank counts."""
+    """The legend: curves of one name share an entry, grey if they have several colours."""
     colours = chart.colours_of(curves)
     of: dict[str, list[int]] = {}
     for number, curve in enumerate(curves):
@@ -123,7 +123,7 @@ def _legend(curves: Sequence[Curve]) -> Iterator[Key]:
 
 
 def _of_series(one: Series) -> Table:
-    """A row for each place on the x axis, a column for each curve, and one for its intervals."""
+    """The data of a series: a row for each x, a column for each curve, and one for its intervals."""
     rows: dict[Any, dict[int, tuple[Any, Any]]] = {}
     for number, curve in enumerate(one.curves):
         for index, (x, y) in enumerate(zip(curve.x, curve.y, strict=True)):

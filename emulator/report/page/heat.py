@@ -13,7 +13,7 @@ _ONLY_SHADE = 0.5  # the lightest would look like a pair that was not measured
 
 
 def draw(one: Map, scale: Axis) -> str:
-    """The map, with a legend of its least and greatest value; of a single value where all are the same."""
+    """Draw the map with a legend of its least and greatest value, or of its single value."""
     left = 14 + _LETTER * max([len(name) for name in one.rows] + [len(one.corner)])
     side = min(40.0, (WIDTH - left - 6) / max(1, len(one.columns)))
     known = [value for row in one.values for value in row if value is not None]

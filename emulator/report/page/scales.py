@@ -1,4 +1,4 @@
-"""From values to places on a chart, and the values at which an axis has its marks."""
+"""Scales from values to positions on a chart, and the ticks of an axis."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LETTER, LINE = 8.4, 17.0
 
 @dataclass(frozen=True)
 class Scale:
-    """A linear or logarithmic scale: values from `low` to `high` lie between the places `start` and `end`."""
+    """A linear or logarithmic scale that maps values from `low` to `high` to positions from `start` to `end`."""
 
     axis: Axis
     low: float
@@ -32,7 +32,7 @@ class Scale:
     end: float
 
     def __call__(self, value: float) -> float:
-        """The place of a value, cut to the ends of the scale."""
+        """The position of a value, limited to the ends of the scale."""
         low, high = self._of(self.low), self._of(self.high)
         share = (self._of(max(value, self.low)) - low) / (high - low)
         return round(self.start + min(1.0, share) * (self.end - self.start), 1)
@@ -41,7 +41,7 @@ class Scale:
         return math.log(value) if self.axis.log else value
 
     def ticks(self) -> list[tuple[float, str]]:
-        """The values to mark, each with its text."""
+        """The values to mark, each with its label."""
         if self.axis.log:
             found = _powers(self.low, self.high, 2.0) if self.axis.binary else _decades(self.low, self.high)
             long = [seconds for seconds in _LONG_TIMES if self.low <= seconds <= self.high]
@@ -60,7 +60,7 @@ class Scale:
 
 
 def labels(scale: Scale, upright: bool = False) -> list[tuple[float, str]]:
-    """The place of each tick and its text; where texts would touch, only every second, third, ... has one."""
+    """The position and label of each tick; if labels would touch, only every second, third, ... has one."""
     found = [(scale(value), text) for value, text in scale.ticks()]
 
     def apart(every: int) -> bool:
@@ -74,7 +74,7 @@ def labels(scale: Scale, upright: bool = False) -> list[tuple[float, str]]:
 
 
 def fitted(axis: Axis, values: Iterable[float], start: float, end: float, *, from_zero: bool = False) -> Scale:
-    """A scale that holds all values, with a little room; a logarithmic one holds those above 0."""
+    """A scale that holds all values with a margin; a logarithmic one those above 0."""
     known = [value for value in values if not axis.log or value > 0]
     low, high = min(known, default=1.0), max(known, default=10.0)
     if axis.log:
@@ -110,6 +110,6 @@ def _decades(low: float, high: float) -> list[float]:
 
 
 def _short(text: str) -> str:
-    """``10.0 us`` as ``10 us``: a mark needs no digits behind a point that are 0."""
+    """Shorten ``10.0 us`` to ``10 us``: a tick needs no zeros after the point."""
     number, gap, unit = text.partition(" ")
     return (number.rstrip("0").rstrip(".") if "." in number else number) + gap + unit

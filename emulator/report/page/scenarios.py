@@ -1,4 +1,4 @@
-"""The speedup model of a `Scenario`: S(p) with its band, p*, and where communication dominates.
+"""The speedup model of a `Scenario`: S(p) with its band, p*, and from where communication dominates.
 
 The page's script draws the same again when its reader moves a slider (`model` in ``page.js``), from the same pieces.
 """
@@ -20,7 +20,7 @@ NODES = sorted({round(2 ** (step / 4)) for step in range(4 * 12 + 1)})
 
 
 def terms_at(one: Scenario, p: int) -> list[float]:
-    """S, V n and R n on p nodes."""
+    """S, V n and R n for p nodes."""
     size = 1.0 if one.bytes is None else one.bytes
     values = []
     for pieces in coefficients.of_pattern(one.pattern, one.bytes is not None):
@@ -41,7 +41,7 @@ def speedups(one: Scenario) -> list[float]:
 
 
 def band(one: Scenario) -> list[tuple[float, float] | None]:
-    """The 95 % interval of S(p) at each of `NODES`, from the resamples of the terms; None without them."""
+    """The 95 % interval of S(p) at each of `NODES` from resampled terms; None without them."""
     if not one.draws:
         return [None] * len(NODES)
     coefficients = np.array([terms_at(one, p) for p in NODES])
@@ -51,7 +51,7 @@ def band(one: Scenario) -> list[tuple[float, float] | None]:
 
 
 def draw(one: Scenario) -> str:
-    """The chart as the page first shows it, on scales that do not move with the sliders."""
+    """Draw the chart as the page first shows it, on scales that the sliders do not change."""
     found = speedups(one)
     curves = [
         Curve("95 %", NODES, found, band(one), "band", "S(p)"),
@@ -71,7 +71,7 @@ def draw(one: Scenario) -> str:
 
 
 def answer(one: Scenario) -> str:
-    """The p* of the terms as given, and where communication dominates: what ``page.js`` says before a slider moves."""
+    """The text on p* and on where communication dominates, as ``page.js`` shows it before a slider moves."""
     best = one.best
     told = (
         f"p* > {MOST_NODES}: more nodes shorten the step as far as the model is asked"
@@ -83,13 +83,13 @@ def answer(one: Scenario) -> str:
 
 
 def about(one: Scenario) -> str:
-    """How to read the chart."""
+    """A text on how to read the chart."""
     band = "; shaded: 95 % of the fit's resamples" if one.draws else ""
     return f"{one.form}. Dotted: S = p, without communication{band}."
 
 
 def table(one: Scenario) -> Table:
-    """S(p) and its interval at powers of 2 and at p*."""
+    """S(p) with its interval at powers of 2 and at p*."""
     shown = sorted({2**power for power in range(13)} | {one.best["p"]})
     rows = []
     for p in shown:

@@ -1,4 +1,4 @@
-"""From a saved result to what is shown of it. A view is a pure function of the result file's content.
+"""Views of a saved result: pure functions of the result file's content.
 
     for item in view(results.load("runs/ring/latest")): ...
 
@@ -36,7 +36,7 @@ _MODULES = {
 
 
 def view(result: Mapping[str, Any]) -> Iterator[Item]:
-    """Give what is shown of a result file's content, or of one that is still growing: then what is known so far.
+    """The view of a result file's content, or of what is known so far of a growing one.
 
     Items that have been given once stay as they are and where they are, but for those of `common.closing`, which come
     when the run ends.
@@ -51,7 +51,7 @@ def view(result: Mapping[str, Any]) -> Iterator[Item]:
 
 
 def finding(result: Mapping[str, Any]) -> str:
-    """Say in a sentence what was found: by the function ``finding`` beside the result's view, if it has one.
+    """A sentence on what was found, by the function ``finding`` of the result's view module, if it has one.
 
     A view called otherwise, such as ``soak``, has its sentence in ``soak_finding``.
     """
@@ -66,7 +66,7 @@ def _where(result: Mapping[str, Any]) -> tuple[str, str, str]:
 
 
 def body(result: Mapping[str, Any]) -> Iterator[Item]:
-    """Give the items of the result's own view, between the line that says what ran and the warnings."""
+    """The items of the result's own view, between the heading and the warnings."""
     module, _, function = _where(result)
     shown: Iterator[Item] = getattr(import_module(module), function)(result)
     yield from shown

@@ -26,7 +26,7 @@ from emulator.units import format_time
 
 
 def matrix_finding(result: Mapping[str, Any]) -> str:
-    """How many drills survived, and the slowest recovery."""
+    """Number of drills that survived, and the slowest recovery."""
     cells = result.get("matrix") or []
     ran, survived = _survivors(cells)
     rows = [row for row in _by_job(cells).rows if row[2] is not None]
@@ -36,7 +36,7 @@ def matrix_finding(result: Mapping[str, Any]) -> str:
 
 
 def alarms_finding(result: Mapping[str, Any]) -> str | None:
-    """The quickest detector, and false alarms."""
+    """The fastest detector, and false alarms."""
     found = [one for one in result.get("alarms") or [] if one["detection_seconds"] is not None]
     if not found:
         return None
@@ -49,7 +49,7 @@ def alarms_finding(result: Mapping[str, Any]) -> str | None:
 
 
 def soak_finding(result: Mapping[str, Any]) -> str | None:
-    """Kills and failures."""
+    """Number of kills and failures."""
     one = result.get("soak")
     return (
         None
@@ -63,7 +63,7 @@ def _count(number: int, what: str) -> str:
 
 
 def trace_finding(result: Mapping[str, Any]) -> str | None:
-    """The policy with the most goodput at the shortest mean time between failures."""
+    """The policy with the highest goodput at the shortest mean time between failures."""
     runs = [run for run in (result.get("trace") or {}).get("runs") or [] if run["mtbf_s"] and not run["wrong"]]
     if not runs:
         return None
@@ -106,7 +106,7 @@ _RECOVERED = {2: "median", 3: "slowest"}  # columns of the table of jobs
 
 
 def _by_job(cells: Sequence[Row]) -> Table:
-    """A row for each pattern and policy: how many of its drills survived, and what recovery took."""
+    """A row for each pattern and policy: how many drills survived, and the recovery times."""
     rows = []
     for job, these in grouped(cells, _job).items():
         ran, survived = _survivors(these)
@@ -128,13 +128,13 @@ def _by_job(cells: Sequence[Row]) -> Table:
 
 
 def _survivors(cells: Sequence[Row]) -> tuple[int, int]:
-    """Drills that ran, and those of them that survived."""
+    """The drills that ran, and those of them that survived."""
     ran = [cell for cell in cells if cell["drill"] is not None or cell["outcome"] == "failed"]
     return len(ran), sum(cell["outcome"] != "failed" for cell in ran)
 
 
 def _named(cells: Sequence[Row], some: Sequence[Row]) -> Iterator[str]:
-    """Name some cells of a matrix job by job: with their faults, where these are not all of the job's."""
+    """Name cells of a matrix by job, with their faults unless these are all of the job's."""
     every = grouped(cells, _job)
     for job, these in grouped(some, _job).items():
         faults = ", ".join(cell["fault"] for cell in these)
@@ -161,7 +161,7 @@ def _bad(wrong: object) -> str:
 
 
 def alarms(result: Mapping[str, Any]) -> Iterator[Item]:
-    """A row for each detector, a column for each situation; whether a live rank was ended.
+    """A row for each detector, a column for each situation; whether a live rank was killed.
 
     ``alarms`` is a list of ``{"detector", "situation", "limit_seconds", "detection_seconds", "false_alarms",
     "wrong"}``; ``situations`` says by name what they are: ``{"about", "real"}``, real where a rank does die.
@@ -192,7 +192,7 @@ def _sighted(one: Row) -> str:
 
 
 def soak(result: Mapping[str, Any]) -> Iterator[Item]:
-    """Counts, how long recoveries took, and what no failure in so many kills says about the failure rate."""
+    """Counts, recovery times, and the upper bound of the failure rate."""
     one = result.get("soak")
     if not one:
         return
@@ -236,7 +236,7 @@ def _quantiles(seconds: Sequence[float]) -> list[float]:
 
 
 def trace(result: Mapping[str, Any]) -> Iterator[Item]:
-    """Goodput, a row for each policy and a column for each MTBF; the checkpoint intervals beside theory's."""
+    """Goodput, a row for each policy and a column for each MTBF; measured and theoretical checkpoint intervals."""
     one = result.get("trace")
     if not one:
         return

@@ -1,4 +1,4 @@
-"""The screen of a case study: its answer beside that of one process, its terms beside their price, bytes, faults."""
+"""The screen of a case study: its answer and that of one process, measured and predicted terms, bytes, faults."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FORMS: dict[str, Callable[[Any], str]] = {
 
 
 def finding(result: common.Result) -> str | None:
-    """How many of its checks hold, with the first of them; and how far the price of a step was off."""
+    """How many of its checks hold, with the first one; and the error of a step's price."""
     parts = result.get("case") or ()
     checks = [part for part in parts if "passed" in part]
     if not checks:
@@ -34,7 +34,7 @@ def finding(result: common.Result) -> str | None:
 
 
 def view(result: common.Result) -> Iterator[Item]:
-    """The parts in the order in which the case gave them."""
+    """The parts of the case in its own order."""
     for part in result.get("case") or ():
         if "terms" in part:
             yield from terms(part["terms"])
@@ -51,7 +51,7 @@ def view(result: common.Result) -> Iterator[Item]:
 
 
 def terms(run: Row) -> Iterator[Item]:
-    """Measured terms of a step beside the predicted ones; `run` is a ``design_run``."""
+    """Measured terms of a step with the predicted ones; `run` is a ``design_run``."""
     title = f"a step of {run['p']} nodes ({run['ranks']} ranks), {' and '.join(run['patterns'])}"
     sent = [f"all ranks together send {run['bytes']:,.0f} bytes in a step"] if run.get("bytes") else []
     if run.get("varying") is not None:
@@ -72,7 +72,7 @@ def terms(run: Row) -> Iterator[Item]:
 
 
 def _off(row: Row) -> float | None:
-    """The relative error; None for a term of next to nothing, which was predicted more than 10 times as long."""
+    """The relative error; None for a negligible term whose prediction is more than 10 times too long."""
     if not row["measured"] or row["share"] < 1e-9:
         return None
     found: float = row["predicted"] / row["measured"] - 1

@@ -21,7 +21,7 @@ _MOST_PLOTS = 4
 
 
 def plots(result: Result) -> Iterator[Series]:
-    """Time, and bus bandwidth where there is one, over size: curves for each number of ranks, a plot for each pattern.
+    """Plots of time, and of bus bandwidth if known, over size: one for each pattern, a curve for each number of ranks.
 
     Link and reduction have nothing to do with a native collective on as many ranks. Many patterns share one plot, on
     the most ranks.
@@ -45,7 +45,7 @@ def plots(result: Result) -> Iterator[Series]:
 
 
 def _beside(result: Result, by_pattern: Mapping[str, Sequence[Row]]) -> Series:
-    """All patterns on the most ranks in one plot, a curve for each."""
+    """A plot of all patterns on the most ranks, a curve for each."""
     most = max(row["ranks"] for rows in by_pattern.values() for row in rows)
     curves = []
     for pattern, rows in by_pattern.items():
@@ -56,7 +56,7 @@ def _beside(result: Result, by_pattern: Mapping[str, Sequence[Row]]) -> Series:
 
 
 def predictions(result: Result) -> Iterator[Series]:
-    """Predicted against measured times: on the diagonal where a prediction is right."""
+    """A plot of predicted against measured times: correct predictions lie on the diagonal."""
     rows = [row for row in timed(result) if row.get("predicted")]
     if len(rows) < 2:
         return
@@ -71,19 +71,19 @@ def predictions(result: Result) -> Iterator[Series]:
 
 
 def segment(fit: Row, size: int) -> Row:
-    """The terms of a fit that hold for a size: those of its segment, if it has several."""
+    """The terms of a fit for a size: those of its segment, if it has several."""
     segments = fit.get("segments") or [fit]
     return next((one for one in segments if "last" not in one or size <= one["last"]), segments[-1])
 
 
 def switches(fits: Sequence[Row]) -> list[Mark]:
-    """Where the segments of fits meet: a change of the transport's protocol, or of an algorithm."""
+    """The sizes at which segments of fits meet: a protocol switch of the transport, or of an algorithm."""
     found = [left["last"] for fit in fits for left, _ in pairwise(fit.get("segments") or ())]
     return [Mark(size, f"switch at {format_size(size)}") for size in sorted(set(found))]
 
 
 def timed(result: Result) -> list[Row]:
-    """The measurements that have a place on logarithmic axes."""
+    """The measurements that can be drawn on logarithmic axes."""
     return [row for row in result["measurements"] if row["bytes"] > 0 and row["seconds"]["median"] > 0]
 
 
@@ -96,7 +96,7 @@ def medians(rows: Sequence[Row], name: str, group: Any = None, style: str = "poi
 
 
 def times(rows: Sequence[Row], name: str, group: Any, native: bool = True) -> Iterator[Curve]:
-    """Medians with their intervals; the predicted times as a line, the native ones dotted, where all have them."""
+    """Medians with intervals; predicted times as a line, native ones dotted, if all have them."""
     rows = sorted(rows, key=lambda row: row["bytes"])
     sizes = [row["bytes"] for row in rows]
     yield medians(rows, name, group)

@@ -36,12 +36,12 @@ WRONG = Column("#wrong", "wrong", tone=lambda value: "bad" if value else "")
 
 
 def ranks_of(result: Result) -> str:
-    """The number of ranks; of a soak, whose jobs are of random sizes, the most that one may have."""
+    """The number of ranks; for a soak with random sizes, the largest possible."""
     return f"{'up to ' if result.get('soak') else ''}{result['environment']['ranks']}"
 
 
 def opening(result: Result) -> Iterator[Text]:
-    """A line that says what ran where and when, by which clock, and one with the command, to be copied."""
+    """A line on what ran where and when, by which clock, and one with the command to copy."""
     if only_priced(result):
         yield Text(f"priced, nothing was run: {result['prediction']['origin']}, {result['started']}")
         yield Text(shlex.join(result["command"]), "command")
@@ -61,7 +61,7 @@ def opening(result: Result) -> Iterator[Text]:
 
 
 def only_priced(result: Result) -> bool:
-    """Whether the result is the prediction of a design sheet of which nothing was run."""
+    """Whether the result is the prediction of a design sheet that was not run."""
     return bool(result.get("prediction")) and not (result.get("design_run") or result.get("drill"))
 
 
@@ -80,13 +80,13 @@ def closing(result: Result) -> Iterator[Item]:
 
 
 def given(result: Result) -> Iterator[str]:
-    """The times that simulated jobs were told, because their own code cannot say them."""
+    """The given times of simulated jobs, which were not simulated."""
     if result.get("given"):
         yield result["given"]
 
 
 def finding(result: Result) -> str:
-    """What was measured, in a sentence: for results whose view has none of its own, or which are not complete."""
+    """A sentence on what was measured, for results without a finding of their own or incomplete ones."""
     rows = result["measurements"]
     if not rows:
         return f"{result['demo']}: nothing was measured."
@@ -118,7 +118,7 @@ def fidelity(one: Row, clock: str = "emulated") -> Iterator[Item]:
 
 
 def knee(one: Row) -> str:
-    """How many nodes come close to the optimum, as the end of a sentence about it; empty in older results."""
+    """The end of a sentence on the optimum: how many nodes come close to it; empty for older results."""
     return f" ({one['knee']['p']} nodes come within 5 % of that)" if one.get("knee") else ""
 
 
@@ -128,12 +128,12 @@ def error(row: Row) -> float | None:
 
 
 def off(predicted: float | None, measured: float) -> float | None:
-    """Relative error of a prediction; None where there is none."""
+    """Relative error of a prediction; None without one."""
     return None if predicted is None or not measured else predicted / measured - 1
 
 
 def emulated(result: Result) -> str:
-    """What a title says of the clock."""
+    """The part of a title on the clock."""
     return "" if result["clock"] == "wall" else f", {result['clock']} time"
 
 
@@ -147,7 +147,7 @@ def patterns(result: Result) -> list[Row]:
 
 
 def largest(rows: Sequence[Row]) -> list[int]:
-    """The numbers of those measurements that have the most ranks, and of these the most bytes."""
+    """Indices of the measurements with the most ranks and, of these, the most bytes."""
     most = max(((row["ranks"], row["bytes"]) for row in rows), default=None)
     return [number for number, row in enumerate(rows) if (row["ranks"], row["bytes"]) == most]
 
@@ -179,7 +179,7 @@ def measurements(result: Result) -> Iterator[Item]:
 
 
 def measured(rows: Sequence[Row], title: str) -> Table:
-    """Measurements of one pattern on one number of ranks: a line for each size."""
+    """A table of the measurements of one pattern on one number of ranks: a line for each size."""
     native = any(row.get("native") for row in rows)
     seen = any(row.get("held_out") is False for row in rows)
     columns = [
@@ -210,13 +210,13 @@ def ratio(row: Row) -> float | None:
 
 
 def _wrong(rows: Iterable[Row]) -> int | None:
-    """Wrong elements of some measurements; None where nothing was computed in one of them, and none was wrong."""
+    """Number of wrong elements of some measurements; None if one of them computed nothing and none was wrong."""
     found = [row.get("wrong") for row in rows]
     return sum(one or 0 for one in found) or (None if None in found else 0)
 
 
 def comparison(rows: Sequence[Row], title: str) -> Table:
-    """Several patterns on the same ranks: a column for each, and the quickest of them."""
+    """A table of several patterns on the same ranks: a column for each, and the fastest."""
     of = {size: {row["pattern"]: row for row in these} for size, these in grouped(rows, "bytes").items()}
     best = {size: min(these.values(), key=lambda row: row["seconds"]["median"]) for size, these in of.items()}
 
@@ -244,7 +244,7 @@ _ROOMY = "caches, queues and protocols of a real transport change with size and 
 
 
 def formula_errors(result: Result, *names: str) -> Iterator[Item]:
-    """How far formulas are from measurements: judged on an idle emulated network, told with the reason elsewhere.
+    """Errors of formulas against measurements: judged on an idle emulated network, explained elsewhere.
 
     ``formula_errors`` are ``{"median", "worst", "points", "limit"}`` by what was measured; the limit is None where
     there is no verdict. `names` are those to give; absent: all.

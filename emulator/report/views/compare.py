@@ -1,4 +1,4 @@
-"""One job under all patterns: times beside formulas, and the fastest pattern for each size."""
+"""One job under all patterns: times with formulas, and the fastest pattern for each size."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from emulator.units import format_size, format_time
 
 
 def finding(result: common.Result) -> str | None:
-    """The fastest patterns for ranges of sizes, on the most ranks."""
+    """The fastest patterns by range of sizes, on the most ranks."""
     winners = grouped(result.get("winners") or [], "ranks")
     if not winners:
         return None
@@ -23,7 +23,7 @@ def finding(result: common.Result) -> str | None:
 
 
 def view(result: common.Result) -> Iterator[Item]:
-    """A table for each number of ranks, then the fastest patterns for ranges of sizes, then the errors of formulas."""
+    """A table for each number of ranks, the fastest patterns by range of sizes, and the errors of formulas."""
     winners = grouped(result.get("winners") or [], "ranks")
     of = {(row["ranks"], row["bytes"], row["pattern"]): row for row in result["measurements"]}
     patterns = grouped(result["measurements"], "pattern")
@@ -76,7 +76,7 @@ def _by_formula(winner: Row) -> str:
 
 
 def _stretch(winners: Sequence[Row]) -> str:
-    """A range of sizes with the same winners."""
+    """A range of sizes with the same fastest patterns."""
     first, last = format_size(winners[0]["bytes"]), format_size(winners[-1]["bytes"])
     ahead = [winner["ahead"] for winner in winners if winner["ahead"] is not None]
     sizes = first if first == last else f"{first} to {last}"

@@ -1,4 +1,4 @@
-"""A design sheet: its prediction, the run of its skeleton beside it, and its drill."""
+"""A design sheet: its prediction, its skeleton's run, and its drill."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _FAR = 0.15  # error of a prediction that a run points out
 
 
 def finding(result: common.Result) -> str | None:
-    """What the sheet predicts, and how far a run or a drill was from it."""
+    """The sheet's prediction, and the error of its run or drill."""
     prediction = result.get("prediction")
     if not prediction:
         return None
@@ -35,7 +35,7 @@ def finding(result: common.Result) -> str | None:
 
 
 def view(result: common.Result) -> Iterator[Item]:
-    """The sheet's own prediction, then what was run or drilled of it."""
+    """The sheet's own prediction, then its run or drill."""
     prediction, job = result.get("prediction"), (result.get("sheet") or {}).get("job", {})
     if not prediction:
         return
@@ -75,7 +75,7 @@ def view(result: common.Result) -> Iterator[Item]:
 
 
 def _speedup(prediction: common.Row) -> Iterator[Series | Scenario]:
-    """S(p) by the sheet's own pricing; with terms to change where a speedup model prices the design alike."""
+    """S(p) by the sheet's own price; with adjustable terms if a speedup model gives the same price."""
     if one := prediction.get("model"):
         yield speedup.scenario("S(p)", one["form"], one["pattern"], one["t_comp"], one, one["bytes"], (), one)
     elif one := prediction.get("curve"):
@@ -89,7 +89,7 @@ def _speedup(prediction: common.Row) -> Iterator[Series | Scenario]:
 
 
 def _asked(prediction: dict[str, Any], run: dict[str, Any]) -> Iterator[Item]:
-    """The step that predict gives for the sheet, and how far it is from a run that nothing was cut from."""
+    """The step by predict, and the error against a run from which nothing was cut."""
     text = f"predict gives {format_time(prediction['step'])} for a step of {prediction['p']} nodes of the whole sheet"
     error = prediction["step"] / run["rows"][-1]["measured"] - 1
     if run.get("whole") and abs(error) > _FAR:
@@ -98,7 +98,7 @@ def _asked(prediction: dict[str, Any], run: dict[str, Any]) -> Iterator[Item]:
 
 
 def _by_term(result: common.Result) -> Iterator[Series]:
-    """Where the time of a step goes, as predicted."""
+    """The predicted time of a step by term."""
     terms = {name: value for name, value in result["prediction"]["terms"].items() if value}
     if terms:
         bars = Curve("predicted", list(terms), list(terms.values()), style="bars")

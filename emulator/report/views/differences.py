@@ -14,7 +14,7 @@ _TONES = {"slower": "bad", "faster": "good", "unknown": "dim"}
 
 
 def view(found: Mapping[str, Any], full: bool = False) -> Iterator[Item]:
-    """The differences that hold, largest first; with `full` all measurements, as they stand in the result."""
+    """The significant differences, largest first; with `full` all measurements in the result's order."""
     rows = found["measurements"]
     for name, side in found["sides"].items():
         launches = f"{side['launches']} launches" if side["launches"] > 1 else "1 launch"

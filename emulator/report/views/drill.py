@@ -22,21 +22,21 @@ from emulator.report.model import (
 from emulator.report.views import common
 from emulator.units import format_time
 
-PHASES = {
+_MEANINGS = {
     "detect": "until the first survivor learns of it",
     "agree": "until the survivors agree who is alive",
     "rebuild": "until every rank has its place",
     "restore": "until every rank has the state",
     "replay": "until the interrupted step is complete",
 }
-"""What the phases of a recovery mean, in their order."""
+"""What the phases of a recovery mean."""
 
 _BAR = 40  # characters of the timeline
 _MOST_REPEATS = 24  # in a chart
 
 
 def finding(result: Mapping[str, Any]) -> str | None:
-    """What failed, how the job recovered, and what it took."""
+    """What failed, how the job recovered, and how long that took."""
     one = result.get("drill")
     if not one:
         return None
@@ -107,7 +107,7 @@ def timeline(episode: Row) -> Table:
     scale = _BAR / total if total else 0.0
     for phase, seconds in phases.items():
         left, width = round(scale * at), max(1 if seconds else 0, round(scale * seconds))
-        rows.append([phase, at, seconds, " " * left + "█" * width, PHASES.get(phase, "")])
+        rows.append([phase, at, seconds, " " * left + "█" * width, _MEANINGS.get(phase, "")])
         at += seconds
     known = [_lost(episode["lost_steps"])] if "lost_steps" in episode else []
     if episode.get("coordinator") is not None:
@@ -129,7 +129,7 @@ def _lost(steps: int) -> str:
 
 
 def _ranks(episode: Row, title: str, number: int) -> Iterator[Series]:
-    """The phases of each process, end to end from the first death; a dead one has none."""
+    """The phases of each process, end to end from the first death; none for a dead one."""
     rows = episode.get("ranks") or ()
     phases = dict.fromkeys(phase for row in rows for phase in row["phases"])
     if not phases:
@@ -140,7 +140,7 @@ def _ranks(episode: Row, title: str, number: int) -> Iterator[Series]:
     deaths = "; ".join(dict.fromkeys(death["text"] for death in episode["deaths"]))
     yield Series(
         f"recovery-{number}", f"{title}{deaths}", Axis("process"), since, curves, stacked=True,
-        about="; ".join(f"{phase}: {PHASES[phase]}" for phase in phases if phase in PHASES),
+        about="; ".join(f"{phase}: {_MEANINGS[phase]}" for phase in phases if phase in _MEANINGS),
     )  # fmt: skip
 
 
@@ -162,7 +162,7 @@ def _pictures(one: Row) -> Iterator[Series]:
 
 
 def _spread(of: Row | None, median: float | None = None) -> str:
-    """A median with its interval, and of how many, where there are several."""
+    """A median with its interval and the number of values, if there are several."""
     if of is None or of.get("n", 1) < 2:
         return format_time(of["median"] if of and median is None else median or 0.0)
     return f"median {_interval(of, format_time)} of {of['n']}"

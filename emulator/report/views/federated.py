@@ -1,4 +1,4 @@
-"""Federated averaging: rounds, what liars do to each rule, and all-reduces that come seldom."""
+"""Federated averaging: rounds, the effect of liars on each rule, and infrequent all-reduces."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from emulator.report.views import common
 
 
 def finding(result: common.Result) -> str | None:
-    """The accuracy after the last round, and which rules stand up to liars."""
+    """The accuracy after the last round, and which rules tolerate the liars."""
     rounds = result.get("rounds") or []
     if not rounds:
         return None

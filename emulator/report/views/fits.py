@@ -1,4 +1,4 @@
-"""What is said of fits: their terms, where they miss, what they predict of held-out points, what was configured."""
+"""Tables and sentences on fits: terms, misfits, held-out predictions, configured terms."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ _POOR = 0.1
 
 
 def misfits(rows: Sequence[Row], most: int = 4) -> Iterator[Text | Detail]:
-    """Say which fits miss their own points, and where the quoted terms of those in several segments hold.
+    """Name the fits that miss their own points, and the range of the quoted terms of segmented fits.
 
     One screen has the first `most` of the misses; where terms hold is a detail.
     """
@@ -92,7 +92,7 @@ def misfits(rows: Sequence[Row], most: int = 4) -> Iterator[Text | Detail]:
 
 
 def sampled(result: common.Result) -> str:
-    """What the intervals of a result hold for: a further launch, or the launch that was measured."""
+    """What a result's intervals are valid for: a further launch, or the measured launch."""
     count = result.get("launches")
     if not count:
         return ""
@@ -100,7 +100,7 @@ def sampled(result: common.Result) -> str:
 
 
 def earlier(result: common.Result) -> Iterator[Text]:
-    """Say which earlier runs count as launches of this result."""
+    """Name the earlier runs that count as launches of this result."""
     names = [folder.rpartition("/")[2] for folder in result.get("earlier") or ()]
     if names:
         which = names[0] if len(names) == 1 else f"{len(names)} earlier runs of this command, {names[0]} to {names[-1]}"
@@ -113,7 +113,7 @@ def _bandwidth(row: Row) -> float | None:
 
 
 def held_out(result: common.Result) -> Iterator[Item]:
-    """Points that a fit has not seen."""
+    """A table of points left out of the fits."""
     of = grouped(result["held_out"], lambda row: row.get("pattern", ""))
     for pattern, rows in of.items():
         errors = sorted(abs(row["relative_error"]) for row in rows)
@@ -129,7 +129,7 @@ def held_out(result: common.Result) -> Iterator[Item]:
 
 
 def checks(rows: Sequence[Row]) -> Iterator[Item]:
-    """How many terms were recovered, after a table of configured beside recovered values: of failures on one screen."""
+    """How many terms were recovered, after a table of configured and recovered values (one screen: only failures)."""
     if not rows:
         return
     columns = [

@@ -1,4 +1,4 @@
-"""Incast: what one receiver takes from more and more senders at once, beside alpha + k n beta."""
+"""Incast: the time of one receiver for more and more simultaneous senders, with alpha + k n beta."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def finding(result: common.Result) -> str | None:
 
 
 def view(result: common.Result) -> Iterator[Item]:
-    """A table for each size, the fitted terms on the bare transport, and whether the formula holds."""
+    """A table for each size, fitted terms on bare MPI, and whether the formula holds."""
     columns = [
         Column("senders"),
         *common.MICROSECONDS,

@@ -34,7 +34,7 @@ def _range(values: Sequence[float], form: Callable[[float], str]) -> str:
 
 
 def view(result: common.Result) -> Iterator[Item]:
-    """The whole result."""
+    """The whole result of a measurement of links."""
     fine = [one | {"pattern": _name(one)} for one in result["fits"] if one.get("fine")]
     yield from fits.fits(result, fine, "Links")
     yield from fits.misfits(fine)
@@ -80,14 +80,14 @@ def _maps(result: Mapping[str, Any]) -> Iterator[Item]:
 
 
 def _extremes(alpha: Mapping[tuple[int, int], float]) -> Iterator[str]:
-    """The pairs that are nearest to each other and farthest from each other."""
+    """The fastest and the slowest pair of ranks."""
     if len(alpha) > 1:
         ends = [(name, pick(alpha, key=alpha.__getitem__)) for name, pick in (("least", min), ("greatest", max))]
         yield "; ".join(f"{name} alpha: {format_time(alpha[a, b])} from {a} to {b}" for name, (a, b) in ends)
 
 
 def _map(title: str, result: Mapping[str, Any], values: Mapping[tuple[int, int], float]) -> Map:
-    """A value for each two ranks; both ways where one round trip stood for them."""
+    """A map with a value for each two ranks, in both directions if one round trip measured both."""
     ranks = result["environment"]["ranks"]
     matrix: list[list[float | None]] = [[None] * ranks for _ in range(ranks)]
     for (source, destination), value in values.items():
@@ -99,7 +99,7 @@ def _map(title: str, result: Mapping[str, Any], values: Mapping[tuple[int, int],
 
 
 def _plots(result: Mapping[str, Any], fine: set[str]) -> Iterator[Series]:
-    """The pairs that were measured at all sizes, a curve for each: others have too few sizes for one."""
+    """Plots of the pairs that were measured at all sizes, a curve for each; others have too few sizes."""
     rows = [row for row in charts.timed(result) if _name(row) in fine]
     curves = [
         curve for name, group in grouped(rows, _name).items() for curve in charts.times(group, name, name, native=False)
@@ -111,7 +111,7 @@ def _plots(result: Mapping[str, Any], fine: set[str]) -> Iterator[Series]:
 
 
 def launches(found: Sequence[Mapping[str, Any]]) -> Table:
-    """What each launch by itself has fitted."""
+    """A table of the terms that each launch has fitted."""
     fits = [{"launch": number, **fit} for number, result in enumerate(found, start=1) for fit in result["fits"]]
     columns = [
         Column("launch"),

@@ -1,4 +1,4 @@
-"""Membership: how soon SWIM declares a silent rank dead."""
+"""Membership: the time until SWIM declares a silent rank dead."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from emulator.units import format_time
 
 
 def finding(result: common.Result) -> str | None:
-    """When all ranks know of the silent one."""
+    """The time until all ranks know of the silent one."""
     live = result.get("live")
     if not live:
         return None

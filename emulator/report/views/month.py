@@ -1,4 +1,4 @@
-"""A month of failures: goodput under each policy, what recoveries were taken to cost, and checkpoint intervals."""
+"""A month of failures: goodput under each policy, assumed recovery times, and checkpoint intervals."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from emulator.units import format_time
 
 
 def finding(result: common.Result) -> str | None:
-    """The policy that keeps the most."""
+    """The policy with the highest goodput."""
     one = result.get("month")
     if not one:
         return None

@@ -14,7 +14,7 @@ _BAR, _MOST_BARS = 40, 12  # characters of the longest bar of a histogram, and i
 
 
 def finding(result: common.Result) -> str | None:
-    """The largest push and pull by the most workers, beside one worker's."""
+    """The largest push and pull by the most workers, compared with one worker's."""
     rows = result["measurements"] if result.get("formula") else []
     if not rows:
         return None
@@ -31,7 +31,7 @@ def finding(result: common.Result) -> str | None:
 
 
 def view(result: common.Result) -> Iterator[Item]:
-    """Times beside the closed form, the training with its checks, all rules for the same time, placement."""
+    """Times with the closed form, a training with its checks, all rules for the same time, placement."""
     if result.get("formula"):
         yield result["formula"]
         yield from _prices(result["measurements"])
@@ -55,7 +55,7 @@ def view(result: common.Result) -> Iterator[Item]:
 
 
 def _pictures(result: common.Result) -> Iterator[Series]:
-    """Bytes per step and staleness of each rule, and the staleness that readers of the training saw."""
+    """Plots of bytes per step and staleness by rule, and of the staleness of reads in the training."""
     trade = result.get("trade") or []
     if trade:
         rules = [row["rule"] for row in trade]

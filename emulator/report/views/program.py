@@ -1,4 +1,4 @@
-"""A program of the user's own that survives rank failures: each recovery, and how each rank ended."""
+"""A user's program that survives rank failures: each recovery, and how each rank ended."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _BARS = 40  # recoveries in the chart, the last ones
 
 
 def finding(result: Mapping[str, Any]) -> str | None:
-    """Whether the program came to its end, and through how many recoveries."""
+    """Whether the program reached its end, and after how many recoveries."""
     one = result.get("program")
     return one and f"T{_ended(one)[1:]}."
 

@@ -1,4 +1,4 @@
-"""All-reduce: times beside the native ones, fitted terms, predictions, and how many nodes are worth having."""
+"""All-reduce: times with native ones, fitted terms, predictions, and the number of nodes to request."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MOST_SCENARIOS = 6
 
 
 def finding(result: common.Result) -> str | None:
-    """The largest all-reduce on the most ranks beside the native one, and p*."""
+    """The largest all-reduce on the most ranks with the native one, and p*."""
     rows = common.patterns(result)
     if not rows:
         return None
@@ -44,7 +44,7 @@ def finding(result: common.Result) -> str | None:
 
 
 def view(result: common.Result) -> Iterator[Item]:
-    """The whole result, of one launch or of several pooled ones."""
+    """The whole result of one launch or of several pooled ones."""
     yield from common.measurements(result)
     known = result.get("meaning") or ()
     best = max(known, key=lambda one: float(one["best"]["speedup"]), default=None)
@@ -81,7 +81,7 @@ def _too_crowded(result: common.Result) -> str:
 
 
 def _terms(result: common.Result) -> Iterator[Series]:
-    """The fitted times of the most ranks by term: what latency, bandwidth and reduction take of each."""
+    """The fitted times on the most ranks by term: latency, bandwidth and reduction."""
     for one in result.get("meaning") or ():
         rows = [row for row in charts.timed(result) if row["pattern"] == one["pattern"] and row.get("predicted")]
         most = [row for row in rows if row["ranks"] == max(row["ranks"] for row in rows)]

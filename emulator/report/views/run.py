@@ -17,7 +17,7 @@ _WRITTEN_IN_MB = 1_000_000  # bytes of the largest pair, so that the map of 8 ho
 
 
 def finding(result: Mapping[str, Any]) -> str:
-    """The emulated time, and what was busiest in it."""
+    """The emulated time, and the resource that was busiest."""
     if "traffic" not in result:
         seen = result["timeline"]
         return f"The program took {format_time(seen['seconds'])}; {sentence(seen)}."
@@ -69,7 +69,7 @@ def busiest(traffic: Row) -> str:
 
 
 def resources(found: Sequence[Row], seconds: float, most: int = _MOST_ROWS) -> Table:
-    """Cards and links, the busiest first: what they carried, and how long of the run's emulated seconds each was busy.
+    """Cards and links, busiest first: what they carried, and for how many of the run's seconds each was busy.
 
     `most` of them are shown; the others are summed up in one more row.
     """
@@ -95,7 +95,7 @@ def _share(one: Row, seconds: float) -> str | None:
 
 
 def pairs(found: Sequence[Row]) -> Map | Table:
-    """Bytes from each host (down) to each other (across); of the largest pairs, if hosts are many."""
+    """Bytes from each host (down) to each other (across); with many hosts the largest pairs."""
     hosts = sorted({pair[end] for pair in found for end in ("from", "to")}, key=_natural)
     if len(hosts) > _WIDEST_MAP:
         largest = sorted(found, key=lambda pair: -pair["bytes"])[:_MOST_ROWS]
@@ -114,6 +114,6 @@ def pairs(found: Sequence[Row]) -> Map | Table:
 
 
 def _natural(name: str) -> tuple[str, int]:
-    """Sort host10 behind host9."""
+    """Sort key by which host9 comes before host10."""
     stem = name.rstrip("0123456789")
     return stem, int(name[len(stem) :] or -1)

@@ -18,7 +18,7 @@ def _speedup(one: Row, row: Row, key: str) -> float | None:
 
 
 def finding(result: common.Result) -> str | None:
-    """The largest simulated speedup, and under which pattern."""
+    """The largest simulated speedup, and its pattern."""
     one = result["scale"]
     best = max((row for row in one["rows"] if row["simulated"]), key=lambda row: _speedup(one, row, "simulated") or 0.0,
                default=None)  # fmt: skip
@@ -31,7 +31,7 @@ def finding(result: common.Result) -> str | None:
 
 
 def view(result: common.Result) -> Iterator[Item]:
-    """A row for each number of nodes, where form and simulation part, and the curves."""
+    """A row for each number of nodes, where form and simulation differ, and the curves."""
     one = result["scale"]
     patterns = grouped(one["rows"], "pattern")
     if not patterns:
@@ -75,17 +75,17 @@ def view(result: common.Result) -> Iterator[Item]:
 
 
 def _known(row: Row) -> str:
-    """Which of a row's times is shown: the simulated one, else that of the closed form."""
+    """The key of the time to show in a row: the simulated one if known, else the closed form's."""
     return "simulated" if row["simulated"] is not None else "predicted"
 
 
 def _best(row: Row) -> Row | None:
-    """The row, where one of its times is known."""
+    """The row, if its time to show is known; else None."""
     return None if row[_known(row)] is None else row
 
 
 def _parted(rows: Sequence[Row]) -> str | None:
-    """Where closed form and simulation part, in words; None where they do not."""
+    """A sentence on where closed form and simulation differ; None where they do not."""
     off = [(row["ranks"], row["predicted"] / row["simulated"] - 1) for row in rows
            if row["simulated"] and row["predicted"]]  # fmt: skip
     apart = [(p, error) for p, error in off if abs(error) > _APART]

@@ -1,4 +1,4 @@
-"""Scatter-gather: transfers beside the closed form, word counts, uneven tasks, and searches with a straggler."""
+"""Scatter-gather: transfers with the closed form, word counts, uneven tasks, and searches with a straggler."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MOST_SHARDS = 6  # named
 
 
 def finding(result: common.Result) -> str | None:
-    """The quickest way to hand out uneven tasks, and the quickest full search."""
+    """The fastest distribution of uneven tasks, and the fastest full search."""
     uneven = {way: one for way, one in (result.get("uneven") or {}).items() if one["seconds"] is not None}
     told = []
     if uneven:

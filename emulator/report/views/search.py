@@ -1,4 +1,4 @@
-"""A program in many orders of its messages: how it ended, how often, and how to see it again."""
+"""A program in many message orders: how it ended, how often, and how to repeat that."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SHOWN, _WIDTH = 8, 54  # kinds of endings on one screen; characters of one
 
 
 def finding(result: Mapping[str, Any]) -> str:
-    """How many orders failed, and how many different outputs the others have."""
+    """How many orders failed, and how many different outputs the others had."""
     return f"The program was run in {_total(result):,} orders of its messages: {_summary(result)}."
 
 

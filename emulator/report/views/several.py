@@ -1,4 +1,4 @@
-"""Several results side by side: where each ran, and the times of patterns that they have in common."""
+"""Several results side by side: where each ran, and the times of the patterns they share."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _title(result: common.Result) -> str:
 
 
 def named(results: Sequence[common.Result]) -> list[str]:
-    """What was run over which network in each result, with a number where several have the same."""
+    """The name of each result by what ran over which network, numbered if several are equal."""
     plain = [_title(one) + (f" over {one['network']['name']}" if one.get("network") else "") for one in results]
     numbers = {name: count(1) for name in plain}
     return [f"{name} {next(numbers[name])}" if plain.count(name) > 1 else name for name in plain]

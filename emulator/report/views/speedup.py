@@ -1,4 +1,4 @@
-"""How many nodes are worth having: S(p), p*, R(p), and from where communication dominates."""
+"""The number of nodes to request: S(p), p*, R(p), and from where communication dominates."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MOST_DRAWS = 200  # resamples of the terms that a page carries
 
 
 def finding(result: common.Result) -> str:
-    """p*, in a sentence."""
+    """A sentence on p*."""
     one = result["speedup"]
     best, dominated = one["best"], one["dominated"]
     told = f"The step is shortest on p* = {best['p']} nodes, {best['speedup']:.2f} times as fast as on one"
@@ -25,7 +25,7 @@ def finding(result: common.Result) -> str:
 
 
 def view(result: common.Result) -> Iterator[Item]:
-    """The table of T(p), the optimum, and how it moves with alpha and beta."""
+    """The table of T(p), the optimum, and its change with alpha and beta."""
     one = result["speedup"]
     # Four decimals of a second as in the textbook; shorter steps get as many more as they need.
     seconds = formats.fixed(f".{4 if one['t_comp'] >= 0.5 else 7}f")
@@ -68,7 +68,7 @@ def view(result: common.Result) -> Iterator[Item]:
 def scenario(
     title: str, form: str, name: str, t_comp: float, terms: Row, size: int | None, draws: Sequence[Any], found: Row
 ) -> Scenario:
-    """A model whose terms the reader can change; `name` is a pattern, or ``textbook`` or ``ring`` without a `size`."""
+    """A model with adjustable terms; `name` is a pattern, or ``textbook`` or ``ring`` without a `size`."""
     every = max(1, len(draws) // _MOST_DRAWS)
     return Scenario(
         title, form, t_comp, terms["alpha"], terms["beta"], terms["gamma"], size, name, draws[::every],
@@ -77,7 +77,7 @@ def scenario(
 
 
 def optimum(one: Row) -> Iterator[str]:
-    """Say what p* is, how many nodes to ask for, and from where communication dominates.
+    """Sentences on p*, on the nodes to request, and on where communication dominates.
 
     `one` has the `answers` of an `emulator.speedup.Speedup`, and ``best_ci95``, the interval of p*.
     """

@@ -1,4 +1,4 @@
-"""A timeline: the share of each activity by rank, the critical path by its parts, and what a faster network brings."""
+"""A timeline: each rank's activities, the critical path by part, and the effect of a faster network."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LISTED = (activity.COMPUTING, activity.SENDING, activity.RECEIVING, activity.RE
 
 
 def view(timeline: Mapping[str, Any]) -> Iterator[Item]:
-    """The timeline on one screen; `timeline` is what `emulator.trace.summary.summarise` gives."""
+    """The timeline on one screen; `timeline` comes from `emulator.trace.summary.summarise`."""
     left = f", after {timeline['dropped']:,} earlier ones that were not kept" if timeline["dropped"] else ""
     if timeline.get("of"):
         yield Text(timeline["of"], lead="Of ")
@@ -31,7 +31,7 @@ def view(timeline: Mapping[str, Any]) -> Iterator[Item]:
 
 
 def brief(timeline: Mapping[str, Any]) -> Iterator[Item]:
-    """The timeline in one paragraph, for a screen that is about something else."""
+    """The timeline in one paragraph, for a screen on another subject."""
     total = timeline["seconds"]
     longest = sorted(timeline["path"].items(), key=lambda item: -item[1])[:_MOST_PARTS] if total else []
     parts = [part for part in longest if part[1] >= _LEAST_SHARE * total]
@@ -84,7 +84,7 @@ def _mostly(row: Row) -> str | None:
 
 
 def path(timeline: Mapping[str, Any]) -> Table:
-    """The parts of the critical path, which add up to the time of the run."""
+    """The parts of the critical path, which add up to the run's time."""
     total = timeline["seconds"]
     rows = [[kind, seconds, seconds / total] for kind, seconds in timeline["path"].items()] if total else []
     columns = [Column("part", left=True), Column("time", form=formats.time), Column("share", form=formats.percent)]

@@ -1,4 +1,4 @@
-"""Collectives that all ranks of a communicator begin nearly at once: they make their steps together.
+"""Collectives that all ranks of a communicator begin at almost the same time: the steps of all are made together.
 
 Most ranks of a simulated job do the same: they compute for as long, and begin an all-reduce together. If nothing else
 is under way then, its messages meet no others, and need not pass the event loop one by one. Every rank's own `steps`
@@ -62,7 +62,7 @@ _ALONE: list[Step] = []
 
 
 def applies(comm: Any, collective: Any) -> bool:
-    """Tell whether a rank may make the steps of a collective together with the others."""
+    """Whether a rank may make the steps of a collective together with the others."""
     engine = comm.engine
     return (
         collective.uniform is not None and collective.comm is comm and comm._size >= LEAST
@@ -73,7 +73,7 @@ def applies(comm: Any, collective: Any) -> bool:
 
 
 def _suits(network: Network) -> bool:
-    """Whether no message there can meet one of another pair of ranks; only then may ranks wait for each other first."""
+    """Whether no two pairs of ranks can interfere there, so that ranks may wait for each other first."""
     try:
         check(network)
     except NoReplay:
@@ -83,7 +83,7 @@ def _suits(network: Network) -> bool:
 
 @contextmanager
 def apart(carried: Carrier) -> Iterator[None]:
-    """Let a rank's messages pass the event loop meanwhile."""
+    """Temporarily send a rank's messages through the event loop."""
     listener = Instrument()
     carried.instruments.append(listener)
     try:
@@ -93,7 +93,7 @@ def apart(carried: Carrier) -> Iterator[None]:
 
 
 def run(comm: Any, collective: Any) -> bool:
-    """Begin a collective with the other ranks; returns whether it is complete, else this rank goes on alone."""
+    """Begin a collective with the other ranks; returns whether it is complete, else this rank continues alone."""
     shared = comm.control.shared
     if shared.lockstep is None:
         shared.lockstep = Lockstep(comm)
@@ -102,7 +102,7 @@ def run(comm: Any, collective: Any) -> bool:
 
 
 class Lockstep:
-    """One run of a collective.
+    """One collective whose ranks move together.
 
     Attributes
     ----------
@@ -126,7 +126,7 @@ class Lockstep:
         self._inboxes: list[dict[int, deque[Any]]] = [defaultdict(deque) for _ in range(self.size)]
 
     def join(self, comm: Any, collective: Any) -> bool:
-        """See `run`."""
+        """Join a rank to the collective; see `run`."""
         engine, place = comm.engine, comm._rank
         self._comms[place], self._collectives[place] = comm, collective
         self._handling.append(np.geterr())
@@ -153,7 +153,7 @@ class Lockstep:
         return self.complete
 
     def _close(self) -> None:
-        """Let no more ranks join; those that have go on: at the collective's end, or each alone from its begin."""
+        """Let no more ranks join; those that have continue at the collective's end, or alone from its beginning."""
         if not self.open:
             return
         self.open, self._shared.lockstep = False, None
@@ -165,7 +165,7 @@ class Lockstep:
     # -- whether nothing else is under way
 
     def _may(self) -> bool:
-        """Whether all ranks are about to do the same, and no other message can meet theirs."""
+        """Whether all ranks are about to do the same, and no other message can interfere."""
         first = self._comms[0]
         engine, network = first.engine, first.engine.network
         if len({(type(one), one.tag, one.uniform) for one in self._collectives}) > 1 or engine.loop.pending > 1:
@@ -184,7 +184,7 @@ class Lockstep:
     # -- the steps of all ranks
 
     def _run(self) -> None:
-        """Make all steps and set the clocks; without effect where that is known not to be exact."""
+        """Make all steps and set the clocks; without effect if that is not known to be exact."""
         known: list[Step] | None = self._collectives[0].schedule
         if any(one.schedule is not known for one in self._collectives):
             known = None
@@ -219,7 +219,7 @@ class Lockstep:
             self.complete = True
 
     def _move(self) -> None:
-        """Take every rank through its steps, to its next receive in each round.
+        """Move every rank through its steps, to its next receive in each round.
 
         A rank whose operation fails goes no further, nor do in the end those that wait for its messages.
 
@@ -268,7 +268,7 @@ class Lockstep:
                 raise RuntimeError(f"ranks {left[:8]} wait for messages that no rank sends in this collective")
 
     def send(self, place: int, payload: Any, dest: int) -> int:
-        """Send from a rank, in the place of its communicator's own method."""
+        """Send from a rank, in place of its communicator's method."""
         number = 0
         if self._rows:
             sizes = self._bytes[place]
@@ -285,7 +285,7 @@ class Lockstep:
         return number
 
     def receive(self, place: int, source: int, view: Any) -> list[Any]:
-        """Receive on a rank from another one, in the place of its communicator's own method."""
+        """Receive on a rank from another one, in place of its communicator's method."""
         number = 0
         if self._rows:
             number = self._receives[place]
@@ -302,7 +302,7 @@ class Lockstep:
     # -- their times
 
     def _recorded(self) -> list[Step]:
-        """Give the one schedule of what all ranks have done."""
+        """The one schedule of what all ranks have done."""
         rows = [np.frombuffer(one, np.intc) for one in self._rows]
         try:
             kinds, numbers, masks = common(
@@ -315,7 +315,7 @@ class Lockstep:
         return needed(list(zip(kinds, numbers, masks, bytes_, strict=True)))
 
     def _times(self, steps: list[Step]) -> State:
-        """Give clocks and cards after the steps, from what they are now."""
+        """Clocks and cards after the steps, from their present values."""
         engines = [comm.engine for comm in self._comms]
         clocks = np.array([engine.clock.t for engine in engines])
         out, into = ([engine.queues[which] for engine in engines] for which in (0, 1))
@@ -323,7 +323,7 @@ class Lockstep:
         return play(steps, self.size, engines[0].network, clocks, cards)
 
     def _follow(self, place: int) -> None:
-        """Make a rank's recorded steps in the event loop, with phantoms."""
+        """Repeat a rank's recorded steps in the event loop, with phantoms."""
         comm, tag = self._comms[place], self._collectives[place].tag
         sizes, room = iter(self._bytes[place]), max(max(one, default=0) for one in self._bytes)
         begun: tuple[list[Any], list[Any]] = [], []
@@ -338,25 +338,25 @@ class Lockstep:
 
 
 def _fill(receive: list[Any], payload: Any) -> None:
-    """Bring a payload to where its receive wants it; None is a phantom's, of which nothing moves."""
+    """Copy a payload to where its receive wants it; a phantom's (None) is not copied."""
     if payload is not None and len(payload):
         receive[1][: len(payload)] = payload
     receive[1] = None
 
 
 def _may_raise(handling: Any) -> bool:
-    """Whether a floating-point error would end an operation that has worked before."""
+    """Whether a floating-point error would raise an exception in an operation that has worked before."""
     harmless = {"ignore"} if any(one[0] == "error" for one in warnings.filters) else {"ignore", "warn"}
     return not harmless.issuperset(handling.values())
 
 
 def _latency(network: Network) -> float:
-    """Give the least latency in seconds between two hosts, 0 where it would take long to find."""
+    """The least latency in seconds between two hosts, 0 if it would take long to find."""
     return network.between(0, 1).alpha if Roads(network).alike else 0.0
 
 
 def _undisturbed(engine: Any, context: int) -> bool:
-    """Whether a rank's messages are plain, and none is under way to it."""
+    """Whether a rank's messages are plain and none is under way to it."""
     return bool(
         engine.quick and not engine.instruments and not engine.nic.heap and not engine.loopback.heap
         and not engine.later and not engine.nic.stretch and engine.matchers[context].idle and not engine.routes.changed
@@ -369,7 +369,7 @@ def _cell(queues: list[Queue], cell: int) -> list[float]:
 
 
 def _set_clocks(engines: list[Any], steps: list[Step], state: State) -> None:
-    """Leave clocks, cards and counts of all ranks as the messages would have left them."""
+    """Set clocks, cards and counts of all ranks as the messages would have."""
     size = len(engines)
     t, egress, ingress, latest = (
         np.broadcast_to(one, size).tolist() for one in (state.t, state.egress, state.ingress, state.latest)

@@ -1,4 +1,4 @@
-"""Phantom payloads: arrays with a size and a dtype whose elements no program may use, which take no memory.
+"""Phantom payloads: arrays with a size and a dtype that take no memory, and whose elements no program may use.
 
 All phantom arrays are views of address ranges that the operating system has reserved and given no memory. A message
 out of such a range is transported as a size alone, so a model of 100 GB can be sent around between 1,024 ranks.
@@ -16,11 +16,11 @@ from mpi4py import MPI
 from emulator.errors import UsageError
 
 _MAP_NORESERVE = getattr(mmap, "MAP_NORESERVE", 0)
-_ranges: list[tuple[int, int, Any]] = []  # address of the first byte and behind the last one, and what is mapped
+_ranges: list[tuple[int, int, Any]] = []  # address of the first byte and after the last one, and what is mapped
 
 
 class PhantomRead(UsageError):
-    """A program used the elements of a phantom array."""
+    """A program has used the elements of a phantom."""
 
 
 class Phantom(np.ndarray[Any, Any]):
@@ -53,7 +53,7 @@ class Phantom(np.ndarray[Any, Any]):
 
 
 def _refusing(name: str, what: str) -> Any:
-    """Make the method of that name, which refuses to do what it does."""
+    """Make a method of that name that raises an error."""
 
     def method(self: Phantom, *arguments: Any, **named: Any) -> Any:
         raise _refused(what)
@@ -78,7 +78,7 @@ def _refused(what: str) -> PhantomRead:
 
 
 def phantom(count: int, dtype: Any = np.float32) -> Phantom:
-    """Make a phantom array of `count` elements in the latest address range, which all share that fit into it.
+    """Make a phantom array of `count` elements in the latest address range, which all that fit into it share.
 
     Raises
     ------
@@ -93,7 +93,7 @@ def phantom(count: int, dtype: Any = np.float32) -> Phantom:
 
 
 def _reserve(size: int) -> None:
-    """Reserve a longer range. Those before are kept, as arrays of theirs may be under way; so each is twice as long."""
+    """Reserve an address range twice as long as the last one, which is kept: its arrays may be under way."""
     longer = 2 * (_ranges[-1][1] - _ranges[-1][0]) if _ranges else mmap.PAGESIZE
     for length in sorted({size, max(size, longer)}, reverse=True):
         try:
@@ -108,16 +108,16 @@ def _reserve(size: int) -> None:
 
 
 def ignore(a: Any, b: Any, out: Any) -> None:
-    """Reduce nothing: the operation to apply to phantoms."""
+    """Do nothing: the reduction of phantoms."""
 
 
 def in_use() -> bool:
-    """Tell whether the program has made phantoms."""
+    """Whether the program has made phantoms."""
     return bool(_ranges)
 
 
 def holds(payload: Any) -> bool:
-    """Tell whether a payload is a phantom's memory."""
+    """Whether a payload is a phantom's memory."""
     if not _ranges or type(payload) is bytes:
         return False
     address = MPI.Get_address(payload)
@@ -125,12 +125,12 @@ def holds(payload: Any) -> bool:
 
 
 def is_bytes(place: Any) -> bool:
-    """Tell whether a receive wants the bytes of a message, as one of an object does."""
+    """Whether a receive needs the bytes of a message, as one of an object does."""
     return type(place) is memoryview and type(place.obj) is bytearray
 
 
 class Arrived:
-    """The transfer of a phantom to a receive that wants bytes: it cannot be complete."""
+    """The transfer of a phantom to a receive that needs bytes: it cannot complete."""
 
     def __init__(self, source: int, rank: int) -> None:
         self._source, self._rank = source, rank

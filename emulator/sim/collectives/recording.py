@@ -1,4 +1,4 @@
-"""A collective's schedule, recorded from its own `steps`, as the one schedule of all ranks.
+"""The schedule of a collective, recorded from its own `steps`, as one schedule for all ranks.
 
 The schedule of a collective does not depend on data: which messages a rank sends, and what it waits for in between. It
 is recorded on a communicator that carries nothing, for a few sampled ranks. If their schedules are the same but for the
@@ -28,14 +28,14 @@ Step = tuple[int, int, bool, Any]
 
 
 class NoReplay(UsageError):
-    """The schedule cannot be replayed exactly for all ranks at once: run every rank."""
+    """The schedule cannot be replayed exactly for all ranks at once; every rank must be run."""
 
 
 class Collective(Protocol):
-    """What a persistent collective of `primitives` has."""
+    """The interface of a persistent collective of `primitives`."""
 
     def steps(self) -> Iterator[Any]:
-        """Yield each request that must be complete before it goes on."""
+        """Yield each request that must be complete before the next step."""
 
 
 Make = Callable[[Any], Collective]
@@ -43,7 +43,7 @@ Make = Callable[[Any], Collective]
 
 
 class _Request:
-    """A request of the recording communicator: it records that it was started, and that it is waited for."""
+    """A request of the recording communicator: it records its start and its wait."""
 
     def __init__(self, comm: _Recorder, kind: int, peer: int, size: int) -> None:
         self._comm, self._kind, self._peer, self._size = comm, kind, peer, size
@@ -65,7 +65,7 @@ class _RecordingCarrier(Carrier):
 
 
 class _Recorder:
-    """A communicator that carries nothing and notes what one rank does."""
+    """A communicator that transports nothing and records what one rank does."""
 
     def __init__(self, rank: int, size: int) -> None:
         self._rank, self._size = rank, size
@@ -80,7 +80,7 @@ class _Recorder:
         return self._size
 
     def note(self, kind: int, peer: int, size: int) -> int:
-        """Note a step; gives the number of a send among the sends, of a receive among the receives."""
+        """Record a step; returns the index of a send among the sends, of a receive among the receives."""
         self.rows.append((kind, peer, size))
         if kind > RECEIVE:
             return -1
@@ -111,7 +111,7 @@ class _Recorder:
 
 
 def record(make: Make, rank: int, ranks: int) -> NDArray[np.int64]:
-    """Record what one rank of so many does, shape (steps, 3)."""
+    """Record the steps of rank `rank` of `ranks`, shape (steps, 3)."""
     comm = _Recorder(rank, ranks)
     for request in make(comm).steps():
         request.Wait()
@@ -120,7 +120,7 @@ def record(make: Make, rank: int, ranks: int) -> NDArray[np.int64]:
 
 
 def messages(make: Make, ranks: int) -> int:
-    """Estimate how many messages all ranks send, from sampled ranks."""
+    """Estimate the number of messages of all ranks from sampled ranks."""
     sends = [int((record(make, rank, ranks)[:, 0] == SEND).sum()) for rank in _samples(ranks)]
     return round(ranks * sum(sends) / len(sends))
 
@@ -153,7 +153,7 @@ def folded(make: Make, ranks: int) -> list[Step]:
 def common(
     schedules: Iterable[tuple[int, NDArray[Any], NDArray[Any]]], ranks: int
 ) -> tuple[list[int], list[int], list[bool]]:
-    """Give each step of all schedules: its kind, its shift or mask or number, and whether it is a mask.
+    """For each step of all schedules its kind, its shift, mask or number, and whether it is a mask.
 
     Parameters
     ----------
@@ -185,13 +185,13 @@ def common(
 
 
 def by_rank(sizes: NDArray[np.int64]) -> list[Any]:
-    """Give the bytes of each step, of a table by rank and step: a number where they are the same on all ranks."""
+    """Bytes of each step, from a table by rank and step; one number if they are equal on all ranks."""
     alike = (sizes == sizes[0]).all(axis=0).tolist()
     return [int(sizes[0, i]) if same else sizes[:, i] for i, same in enumerate(alike)]
 
 
 def _round_trip(found: list[NDArray[np.int64]], samples: list[int], ranks: int) -> NDArray[np.int64] | None:
-    """Give the bytes of the blocks that travel round a ring: those of the k-th send of rank r have the index r - k.
+    """Bytes of the blocks that travel round a ring: those of the k-th send of rank r have the index r - k.
 
     None where the samples contradict that, or leave a block unknown.
     """
@@ -207,7 +207,7 @@ def _round_trip(found: list[NDArray[np.int64]], samples: list[int], ranks: int) 
 
 
 def _travelling(blocks: NDArray[np.int64], sends: NDArray[np.bool_]) -> Iterator[NDArray[np.int64]]:
-    """Give the bytes of each step by rank, a view of the blocks that travel round a ring; nothing for other steps."""
+    """Bytes of each step by rank, as a view of the blocks that travel round a ring; empty for other steps."""
     twice, ranks = np.concatenate((blocks, blocks)), len(blocks)
     for k, send in zip((np.cumsum(sends) - 1) % ranks, sends, strict=True):
         yield twice[(-k) % ranks :][:ranks] if send else twice[:0]
@@ -222,7 +222,7 @@ def _recorded(make: Make, samples: list[int], ranks: int) -> list[NDArray[np.int
 
 
 def needed(steps: list[Step]) -> list[Step]:
-    """Leave out waits for sends that say nothing: of several in a row the last send's is the latest."""
+    """Drop waits for sends that do not matter: of several in a row, the last send's is the latest."""
     kept: list[Step] = []
     done = -1
     for step in steps:

@@ -24,19 +24,19 @@ _Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Replayed:
-    """Times of a replay: `clocks` at which each rank was done, in seconds, and the `messages` of all ranks."""
+    """The result of a replay: `clocks` (s) at which each rank ended, and the number of `messages` of all ranks."""
 
     clocks: _Floats
     messages: int
 
     @property
     def seconds(self) -> float:
-        """When the last rank was done."""
+        """Seconds until the last rank has ended."""
         return float(self.clocks.max())
 
 
 def replay(make: Make, ranks: int, network: Network, clocks: _Floats | None = None) -> Replayed:
-    """Time a collective on all ranks of a network without running each.
+    """Time a collective on all ranks of a network without running each rank.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def replay(make: Make, ranks: int, network: Network, clocks: _Floats | None = No
 def play(
     steps: list[Step], ranks: int, network: Network, clocks: _Floats | None = None, cards: _Floats | None = None
 ) -> State:
-    """Take all ranks through the steps of a schedule, each on a host of its own.
+    """Move all ranks through the steps of a schedule, each on a host of its own.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ def play(
 
 
 def check(network: Network) -> None:
-    """Refuse a network on which a message's time is more than that of its path and of two cards."""
+    """Refuse a network on which the time of a message depends on more than its path and two cards."""
     spec = network.spec
     if spec.jitter is not None or spec.loss is not None:
         raise NoReplay("jitter and loss differ from message to message: run every rank")
@@ -103,7 +103,7 @@ def check(network: Network) -> None:
 
 @dataclass(frozen=True)
 class _Ways:
-    """The ways from all ranks to their targets of one shift or mask: numbers, or arrays by rank.
+    """The paths from all ranks to their targets by one shift or mask: numbers, or arrays by rank.
 
     Attributes
     ----------
@@ -120,7 +120,7 @@ class _Ways:
 
 
 class Roads:
-    """The ways of every shift and mask, each laid when it is first used; refuses what two pairs of ranks share."""
+    """The paths of every shift and mask, each computed at first use; refuses cards and links that two pairs share."""
 
     def __init__(self, network: Network) -> None:
         self.network = network
@@ -131,7 +131,7 @@ class Roads:
         self._known: dict[tuple[int, bool], _Ways] = {}
 
     def ways(self, key: tuple[int, bool], targets: NDArray[np.int64]) -> _Ways:
-        """Give the ways from all ranks to these targets, of that shift or mask."""
+        """The paths from all ranks to these targets, of that shift or mask."""
         known = self._known.get(key)
         if known is None:
             known = self._known[key] = self._lay_one() if self.alike else self._lay(targets.tolist())
@@ -161,7 +161,7 @@ class Roads:
         return _Ways(alpha, beta, beta_out, gap, [*self._stages([path.links for path in paths])])
 
     def _claim(self, pair: tuple[int, int], *resources: tuple[str, int]) -> None:
-        """Note that a pair uses these cards and links, which no other pair may."""
+        """Note that a pair of ranks uses these cards and links, which no other pair may use."""
         for one in resources:
             if self._pairs.setdefault(one, pair) != pair:
                 what = "links" if one[0] == "link" else "hosts"
@@ -169,7 +169,7 @@ class Roads:
                 raise NoReplay(f"{whose} of {self.network.name} share {what}: run every rank")
 
     def _stages(self, links: list[Any]) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], _Floats]]:
-        """Give the first link of every way that has one, then the second, and so on."""
+        """Yield the first link of every path that has one, then the second, and so on."""
         for at in range(max(len(one) for one in links)):
             users = [rank for rank, one in enumerate(links) if len(one) > at]
             found = [links[rank][at] for rank in users]
@@ -177,7 +177,7 @@ class Roads:
 
 
 class State:
-    """Clocks and cards of all ranks, as arrays: of one element where all ranks do the `same` at the same times.
+    """Clocks and cards of all ranks as arrays; of one element if all ranks do the `same` at the same times.
 
     Attributes
     ----------
@@ -213,7 +213,7 @@ class State:
         return self.ranks ^ number if xor else (self.ranks + number) % self.size
 
     def send(self, number: int, xor: bool, size: int | NDArray[np.int64]) -> None:
-        """Every rank sends to the rank that is so far away; see `emulator.core.engine.Engine.leave`."""
+        """Make every rank send to the rank of this shift or mask; see `emulator.core.engine.Engine.leave`."""
         targets = self._targets(number, xor)
         ways = self._roads.ways((number, xor), targets)
         out = size * ways.beta_out
@@ -227,7 +227,7 @@ class State:
         self._serve(first, service, (number, xor))
 
     def _pass(self, start: _Floats, size: int | NDArray[np.int64], ways: _Ways) -> _Floats:
-        """Pass the links on the ways; gives when the first bytes have passed the last one."""
+        """Pass the links on the paths; returns when the first bytes have passed the last link."""
         if ways.links:
             start = start.copy()
         for users, links, beta in ways.links:
@@ -236,7 +236,7 @@ class State:
         return start
 
     def _serve(self, first: _Floats, service: _Floats, key: tuple[int, bool]) -> None:
-        """Every card serves a message; see `emulator.core.cards.Port`."""
+        """Make every card serve a message; see `emulator.core.cards.Port`."""
         early = first <= self.latest if self.source not in (None, key) else first < self.latest
         if (early & (service > 0)).any():
             raise NoReplay("messages reach a card in another order than they are sent: run every rank")
@@ -246,13 +246,13 @@ class State:
         self._due.setdefault(key, {})[count] = self.ingress
 
     def receive(self, number: int, xor: bool) -> None:
-        """Every rank posts a receive from the rank that is so far away."""
+        """Make every rank post a receive from the rank of this shift or mask."""
         key = (number, xor) if xor else (-number % self.size, xor)  # as its sender counts
         count = self._received[key] = self._received.get(key, -1) + 1
         self._awaited.append((*key, count))
 
     def wait(self, number: int) -> None:
-        """Every rank waits for its receive of that number."""
+        """Make every rank wait for its receive of that number."""
         shift, xor, count = self._awaited[number]
         due = self._due.get((shift, xor), {}).pop(count, None)
         if due is None:

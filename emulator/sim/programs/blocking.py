@@ -64,7 +64,7 @@ class _NoInput:
 
 @contextmanager
 def watched(isolation: Isolation) -> Iterator[None]:
-    """Refuse blocking calls of the ranks, and let their clocks read simulated time."""
+    """Refuse blocking calls of the ranks, and make their clocks read simulated time."""
     global _active
     _audit()
     places: list[tuple[Any, str, Callable[[Any, Isolation], Any]]] = [
@@ -83,7 +83,7 @@ def watched(isolation: Isolation) -> Iterator[None]:
 
 @contextmanager
 def _stuck(isolation: Isolation) -> Iterator[None]:
-    """Refuse a wait that no other way tells of (a lock, a pipe): this thread has used no CPU for a while in a rank.
+    """Refuse a wait that no audit event reports (a lock, a pipe), seen by a rank that uses no CPU time for a while.
 
     Not while the reader of what is printed lets it wait, and only where the program leaves SIGALRM alone. One look
     decides nothing: after Ctrl-Z the next one comes at once.
@@ -109,7 +109,7 @@ def _stuck(isolation: Isolation) -> Iterator[None]:
 
 
 def _printing() -> bool:
-    """Whether the reader of an output of this process does not take more for now; a closed output has no reader."""
+    """Whether this process's output is full because its reader is slow; a closed output has no reader."""
     try:
         return len(writable([], [1, 2], [], 0)[1]) < 2
     except OSError:
@@ -118,7 +118,7 @@ def _printing() -> bool:
 
 @functools.cache
 def _audit() -> None:
-    """Begin to look at Python's audit events; once per process, as a hook stays for ever."""
+    """Install the hook for Python's audit events, once per process, because a hook cannot be removed."""
 
     def hook(event: str, arguments: Any) -> None:
         if event in _REFUSED and _active is not None and _active.current.comm is not None:
@@ -128,7 +128,7 @@ def _audit() -> None:
 
 
 def _on_ranks(instead: Callable[..., Any]) -> Callable[[Any, Isolation], Any]:
-    """Make what replaces a call: on a rank, `instead` with its world before the arguments."""
+    """Make the replacement of a call: on a rank, `instead` with the rank's world before the arguments."""
 
     def made(original: Any, isolation: Isolation) -> Any:
         @functools.wraps(original)
@@ -149,7 +149,7 @@ def _refusing(name: str) -> Callable[[Any, Isolation], Any]:
 
 
 def _wait(world: World, condition: threading.Condition, timeout: float | None = None) -> bool:
-    """Stand in for `Condition.wait`, on which events, queues and semaphores wait: none notifies, so time passes."""
+    """Replace `Condition.wait`, on which events, queues and semaphores wait: time passes, as no other rank notifies."""
     comm: Any = world.comm
     if timeout is None:
         raise NotSimulated("threading.Condition.wait without a timeout")
@@ -166,7 +166,7 @@ def _sleep(world: World, seconds: float) -> None:
 
 
 def simulated_now(world: World) -> float:
-    """Give a rank's simulated time in seconds; time passes for a program that reads it again and again."""
+    """A rank's simulated time in seconds; reading it again and again lets time pass."""
     comm: Any = world.comm
     now: float = comm.now()
     if now != world.read_at:
@@ -179,7 +179,7 @@ def simulated_now(world: World) -> float:
 
 
 def _clock(scale: int, since_epoch: bool) -> Callable[[Any, Isolation], Any]:
-    """Make what replaces a clock of `time`: in seconds times `scale`, an integer if that is not 1."""
+    """Make the replacement of a clock of `time`: in seconds times `scale`, an integer unless `scale` is 1."""
 
     def made(original: Any, isolation: Isolation) -> Any:
         begin = original() if since_epoch else 0

@@ -1,4 +1,4 @@
-"""Run a program again and again on simulated ranks, each time with its messages in another order.
+"""Run a program repeatedly on simulated ranks, each time with its messages in another order.
 
 MPI keeps the order of the messages between two ranks and nothing else: which of several senders a receive from any
 source meets, which request of a set ends first and what a probe finds may differ from run to run. A program that is
@@ -44,7 +44,7 @@ class Ending:
 
 
 def shuffled(network: Network) -> Network:
-    """The same network, on which every message is late by a time of its own."""
+    """The same network with a random extra delay for every message."""
     return Network(replace(network.spec, jitter=LATE), network.ranks)
 
 
@@ -52,7 +52,7 @@ def endings(
     module: str | None, arguments: Sequence[str], ranks: int, network: Network, orders: Sequence[int],
     line_of: Callable[[BaseException], str], *, seed: int = 0,
 ) -> Iterator[tuple[int, Ending]]:  # fmt: skip
-    """Run a program in orders of its messages, and tell of each how it ended.
+    """Run a program in several message orders, and yield how each run ended.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What each simulated rank of a program has for itself, although all ranks share one process.
+"""The state that each simulated rank of a program has of its own although all ranks share one process.
 
 A program that is started once per rank expects modules, arguments, standard output and random numbers of its own. They
 are put in place whenever the event loop switches to another rank: the program's modules in `sys.modules`, `sys.argv`,
@@ -40,7 +40,7 @@ _PLACES: list[tuple[dict[str, Any], str]] = [
 
 @contextmanager
 def replaced(changes: Sequence[tuple[Any, str, Any]]) -> Iterator[None]:
-    """Give attributes other values meanwhile: for each the object, the attribute's name and the value."""
+    """Temporarily replace attributes: for each the object, the attribute's name and the value."""
     before = [(owner, name, getattr(owner, name)) for owner, name, _ in changes]
     for owner, name, value in changes:
         setattr(owner, name, value)
@@ -52,7 +52,7 @@ def replaced(changes: Sequence[tuple[Any, str, Any]]) -> Iterator[None]:
 
 
 class Lines:
-    """A rank's standard output: whole lines go out at once, so that those of several ranks are not mixed.
+    """A rank's standard output: whole lines are written at once, so that ranks' lines are not mixed.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ class Lines:
 
 
 class OwnGenerator(ModuleType):
-    """A module of random numbers whose hidden generator is this rank's own; it is made when first used.
+    """A module of random numbers whose hidden generator belongs to this rank; made when first used.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ def _random(seed: int, rank: int) -> OwnGenerator:
 
 
 def _numpy_random(seed: int, rank: int) -> OwnGenerator:
-    """The module `numpy.random` of a rank: what has no seed draws from the simulation's and the rank."""
+    """The module `numpy.random` of a rank: unseeded draws depend on the simulation's seed and the rank."""
     made = np.random.SeedSequence((seed, rank))
     plain = {"seed": "seed", "ranf": "random_sample", "sample": "random_sample"}
     hidden = np.random.mtrand._rand
@@ -134,7 +134,7 @@ def _numpy_random(seed: int, rank: int) -> OwnGenerator:
 
 
 class World:
-    """What one rank has for itself.
+    """The state of one rank: modules, arguments, output, random generators.
 
     Attributes
     ----------
@@ -151,7 +151,7 @@ class World:
 
 
 class Isolation:
-    """Gives each rank its own world whenever it runs; a context around the simulation.
+    """Installs each rank's own world whenever the rank runs; a context around the simulation.
 
     Attributes
     ----------
@@ -179,7 +179,7 @@ class Isolation:
         self._put(self.before)
 
     def begin(self, comm: SimulatedComm) -> World:
-        """Make the world of the rank that calls, and put it in place."""
+        """Make the world of the calling rank, and install it."""
         rank, engine = comm.Get_rank(), comm.engine
         alone = Control(Shared([rank]), 0, engine)
         itself = SimulatedComm(engine, alone, context_number("self"), comm._algorithms)
@@ -195,7 +195,7 @@ class Isolation:
         return world
 
     def _switched(self, event: str, greenlets: tuple[Any, Any]) -> None:
-        """Put the world of the greenlet in place that goes on; a greenlet of the program's own is in its rank's."""
+        """Install the world of the greenlet that continues; a greenlet of the program's own has its rank's."""
         world = self._worlds.get(greenlets[1], self.current)
         if world is not self.current:
             self._put(world)
@@ -216,7 +216,7 @@ class Isolation:
         self.current = world
 
     def _collect(self, world: World) -> None:
-        """Take up the modules of the program that were imported since this rank came to run."""
+        """Add the program's modules that were imported since this rank began to run to its world."""
         modules = sys.modules
         for name in [name for name in world.modules if name not in modules]:
             del world.modules[name]  # the program has taken it out
@@ -232,7 +232,7 @@ class Isolation:
 
 
 def _is_program(module: ModuleType) -> bool:
-    """Whether a module is the program's own: written in Python, and in no folder of installed packages."""
+    """Whether a module belongs to the program: written in Python and not in a folder of installed packages."""
     paths = [getattr(module, "__file__", None) or "", *getattr(module, "__path__", ())]
     known = [os.path.realpath(path) for path in paths if path]
     return bool(known) and not any(path.endswith(_COMPILED) or path.startswith(_LIBRARIES) for path in known)

@@ -23,7 +23,7 @@ from emulator.sim.run import Outcome, run
 
 
 class RankFailed(Exception):
-    """A rank has raised an exception, or ended with another status than 0, which ends the job.
+    """A rank has raised an exception or ended with a non-zero status, which ends the job.
 
     Attributes
     ----------
@@ -36,11 +36,11 @@ class RankFailed(Exception):
 
 
 class _Main:
-    """What is run as ``__main__``: its code is compiled once.
+    """The program that runs as ``__main__``; its code is compiled once.
 
     Parameters
     ----------
-    module : a module's name, as behind ``python -m``; None: a script
+    module : a module's name, as after ``python -m``; None: a script
     script : its path, if it is one
     """
 
@@ -49,7 +49,7 @@ class _Main:
         self._code: CodeType | None = None
 
     def _found(self) -> ModuleType:
-        """Make the module of a rank, and find the code."""
+        """Make the module of a rank and find the code."""
         main = ModuleType("__main__")
         if self._module is None:
             main.__file__ = self._script
@@ -136,7 +136,7 @@ def _fail(isolation: Isolation, comm: SimulatedComm, error: BaseException) -> No
 
 
 def _for_ranks(isolation: Isolation) -> Iterator[tuple[Any, str, Any]]:
-    """Let what is one for the whole process be that of the rank that runs: MPI's start, end and clock, `atexit`."""
+    """Make what a process has once (MPI's start, end and clock, `atexit`) that of the running rank."""
     wtime, register = MPI.Wtime, atexit.register
 
     def registered(function: Callable[..., Any], *arguments: Any, **named: Any) -> Callable[..., Any]:

@@ -12,7 +12,7 @@ from emulator.sim.engine import SimulatedEngine
 
 
 class MortalEngine(SimulatedEngine):
-    """See `SimulatedEngine`; it remembers the messages that are leaving."""
+    """The engine of a rank that may die: it remembers its messages that are leaving; see `SimulatedEngine`."""
 
     engines: Any  # all of this class
     mortal = True
@@ -52,13 +52,13 @@ class MortalEngine(SimulatedEngine):
                 break
 
     def lose_unsent(self) -> None:
-        """Take back what has not left, because this rank dies now."""
+        """Withdraw the messages that have not left, because this rank dies now."""
         for end, receiver, message in self._leaving:
             if end > self.loop.now:
                 receiver.withdraw(message)
 
     def withdraw(self, message: Arrival) -> None:
-        """Take back a message to this rank: its receive, if it has one already, gets none."""
+        """Cancel a message whose sender died before it had left: its receive waits again."""
         taker = self._takers.pop(id(message), None)
         if taker is not None:
             taker.message = taker.data = None

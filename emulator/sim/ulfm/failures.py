@@ -1,4 +1,4 @@
-"""Deaths, stops and later starts of simulated ranks, and when the other ranks know of a death.
+"""Deaths, stops and late starts of simulated ranks, and when other ranks learn of a death.
 
     kill(3)   rank 3 never runs again ── detect_s ──► the others know: waits for rank 3 end with MPI_ERR_PROC_FAILED
 
@@ -25,7 +25,7 @@ Begin = Callable[[Callable[[Any], Any], Sequence[int], float], list[int]]
 
 
 class Failures:
-    """The failures of one simulation; `emulator.sim.run` takes one, or makes one in which no rank fails.
+    """The failures of one simulation; given to `emulator.sim.run`, which otherwise makes one without failures.
 
     Attributes
     ----------
@@ -48,7 +48,7 @@ class Failures:
         self.ports: dict[str, Connection] = {}
 
     def attach(self, loop: Loop, engines: Sequence[MortalEngine], begin: Begin) -> None:
-        """Begin, with these ranks and what starts others."""
+        """Begin with these ranks, and with the function that starts further ones."""
         self.loop, self.engines, self._begin = loop, engines, begin
 
     @property
@@ -58,26 +58,26 @@ class Failures:
 
     @property
     def own(self) -> int:
-        """The rank that is running; -1 in a call of the loop that acts in no rank's name."""
+        """The running rank; -1 in a call of the loop that no rank makes."""
         return -1 if self.loop.running is None else self.loop.running.rank
 
     def lives(self, rank: int) -> bool:
-        """Whether a rank has neither ended nor died; a stopped one lives."""
+        """Whether a rank has neither ended nor died; a stopped rank lives."""
         thread = self.engines[rank].thread
         return rank not in self.died and thread is not None and not thread.dead
 
     def start(self, program: Callable[[Any], Any], hosts: Sequence[int], time: float) -> list[int]:
-        """Start ranks on these hosts at a simulated time, with a world of their own; their numbers, which go on."""
+        """Start further ranks on these hosts at a simulated time, in a world of their own; returns their numbers."""
         return self._begin(program, hosts, time)
 
     def open_port(self, starter: int, newcomers: Sequence[int]) -> str:
-        """Name a port at which ranks that have been started and the communicator of their starter come together."""
+        """Name a port at which started ranks and the communicator of their starter meet."""
         name = f"port {len(self.ports)}"
         self.ports[name] = Connection(self, starter, newcomers, name)
         return name
 
     def at(self, time: float, act: Callable[[], None], owner: int = -1, background: bool = False) -> Sleeper:
-        """Call a function at a simulated time, in the name of a rank as long as that lives, or of none.
+        """Call a function at a simulated time, on behalf of a rank while it lives, or of none.
 
         Returns
         -------
@@ -94,7 +94,7 @@ class Failures:
         return self.loop.call_at(time, call, background)
 
     def wake(self, ranks: Iterable[int]) -> None:
-        """Let ranks look again whether what they wait for has come."""
+        """Make ranks check again whether what they wait for has come."""
         for rank in ranks:
             self.loop.wake(self.engines[rank], self.loop.now)
 
@@ -107,7 +107,7 @@ class Failures:
         engine.wait_until(until, Wait.POLL)
 
     def kill(self, rank: int) -> None:
-        """Let a rank die now; a rank that kills itself does not return."""
+        """Kill a rank now; a rank that kills itself does not return."""
         if not self.lives(rank):
             return
         engine, now = self.engines[rank], self.loop.now
@@ -117,7 +117,7 @@ class Failures:
         self.loop.kill(engine)
 
     def stop(self, rank: int) -> None:
-        """Let a rank stand still until `resume`, or until it is killed."""
+        """Stop a rank until `resume`, or until it is killed."""
         engine = self.engines[rank]
         if not self.lives(rank) or engine.held:
             return
@@ -128,7 +128,7 @@ class Failures:
             self.loop.block(engine, self.loop.now)
 
     def resume(self, rank: int) -> None:
-        """Let a stopped rank go on."""
+        """Resume a stopped rank."""
         engine = self.engines[rank]
         if engine.held:
             engine.held = False
@@ -137,7 +137,7 @@ class Failures:
                 self.loop.go_on(engine)
 
     def waiting(self) -> list[MortalEngine]:
-        """The ranks that live and have not ended."""
+        """Ranks that live and have not ended."""
         return [engine for engine in self.engines if self.lives(engine.rank)]
 
     def _announce(self, rank: int) -> None:

@@ -1,4 +1,4 @@
-"""ULFM's calls on a control plane of simulated ranks: revoke, acknowledge, agree, shrink.
+"""ULFM's calls on the control plane of simulated ranks: revoke, acknowledge, agree, shrink.
 
 An agreement is complete when all members that are not known to be dead have entered it, and takes what `FailureCosts`
 says. It has the bitwise AND of all values; where a rank had not acknowledged a death by then, it raises on all.
@@ -20,7 +20,7 @@ from emulator.sim.ulfm.failures import Failures
 
 
 class SurvivorCall(JointCall):
-    """A collective call of those members of a communicator that live.
+    """A collective call of the living members of a communicator.
 
     Attributes
     ----------
@@ -41,12 +41,12 @@ class SurvivorCall(JointCall):
         return [rank for rank in self.members.ranks if rank not in self.values and rank not in known]
 
     def enter(self, rank: int, value: Any) -> None:
-        """Take part."""
+        """Register a rank's value."""
         self.values[rank] = value
         self.look()
 
     def look(self) -> None:
-        """Come to the end if all have entered that live."""
+        """Complete the call once every living member has entered."""
         if not self._settled and self.values and not self.missing:
             self._settled = True
             self.failures.on_known.remove(self.look)
@@ -58,7 +58,7 @@ class SurvivorCall(JointCall):
 
 
 class AgreementRequest(JointRequest):
-    """The request of `Iagree`: its buffer gets the agreed value even where it raises."""
+    """The request of `Iagree`; its buffer gets the agreed value even if it raises."""
 
     def __init__(self, control: FaultTolerance, call: SurvivorCall, buffer: Any) -> None:
         super().__init__(control.engine, call)
@@ -71,7 +71,7 @@ class AgreementRequest(JointRequest):
 
 
 class FaultTolerance:
-    """The part of a control plane that goes on when ranks die."""
+    """The methods of a control plane that work when ranks die."""
 
     shared: Any
     rank: int
@@ -86,7 +86,7 @@ class FaultTolerance:
         return self.engine.failures
 
     def _known(self) -> list[int]:
-        """The members that are known to be dead, in the order in which that became known."""
+        """Members known to be dead, in the order in which this became known."""
         members = self.shared.members.among(self.engine.dead)
         return [rank for rank in self._failures.known if rank in members]
 
@@ -118,7 +118,7 @@ class FaultTolerance:
         return SimulatedGroup(tuple(self._known()), self.engine.rank)
 
     def _enter(self, value: Any, conclude: Callable[[SurvivorCall], float]) -> SurvivorCall:
-        """Take part in the next call of the survivors; the first one that does says how it is concluded."""
+        """Enter the survivors' next call; the first rank to do so defines how it is concluded."""
         key = ("survivors", self._survived)
         self._survived += 1
         call = self.shared.under_way.get(key)

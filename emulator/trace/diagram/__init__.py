@@ -27,7 +27,7 @@ _ROWS = 400  # of a table
 
 
 def fragment(shown: Mapping[str, Any]) -> str:
-    """The diagram as a figure with its legend, its note and its data as tables.
+    """The diagram as an HTML figure with its legend, its note and its data as tables.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ def _table(title: str, heading: tuple[str, ...], rows: list[tuple[Any, ...]]) ->
 
 
 def write(shown: Mapping[str, Any], path: Path) -> Path:
-    """Write a page of its own, which needs nothing else.
+    """Write the diagram as an HTML page that needs no other file.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What of a trace a diagram shows: a window of time with at most a few thousand messages, in whole ticks."""
+"""The part of a trace that a diagram shows: a time window with at most a few thousand messages, in whole ticks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Message = tuple[int, int, float, float, int]
 
 
 def data(trace: Trace, most: int = _MESSAGES) -> dict[str, Any]:
-    """Pick what is shown.
+    """Select what the diagram shows.
 
     Returns
     -------
@@ -60,17 +60,17 @@ class _Window:
         self.tick = (until - since) / _TICKS
 
     def ticks(self, seconds: float) -> int:
-        """Give a time in ticks, cut off at the ends."""
+        """Convert a time to ticks, limited to the window."""
         return round((min(max(seconds, self.since), self.until) - self.since) / self.tick)
 
     def span(self, since: float, until: float) -> tuple[int, int] | None:
-        """Give both ends in ticks; None of what is outside, or shorter than one."""
+        """Convert both ends to ticks; None if outside the window or shorter than one tick."""
         begin, end = self.ticks(since), self.ticks(until)
         return (begin, end) if end > begin else None
 
 
 def _chosen(messages: list[Message], faults: list[float], most: int) -> list[Message]:
-    """The last messages, or those around the first fault."""
+    """Select the last messages, or those around the first fault."""
     if len(messages) <= most or not faults:
         return messages[-most:]
     struck = sum(1 for one in messages if one[2] < min(faults))
@@ -101,7 +101,7 @@ def _rank(trace: Trace, one: RankTrace, window: _Window) -> dict[str, Any]:
 
 
 def _shorten(ranks: list[dict[str, Any]]) -> int:
-    """Leave out the shortest activities beyond `_SPANS`; gives how many."""
+    """Drop the shortest activities beyond `_SPANS`; returns how many."""
     lengths = sorted((end - begin for rank in ranks for begin, end, _, _ in rank["spans"]), reverse=True)
     if len(lengths) <= _SPANS:
         return 0
@@ -113,7 +113,7 @@ def _shorten(ranks: list[dict[str, Any]]) -> int:
 
 
 def _path(trace: Trace, window: _Window) -> list[list[Any]]:
-    """The parts of the critical path in the window, the longest ones."""
+    """The longest parts of the critical path in the window."""
     places = {one.rank: place for place, one in enumerate(trace.ranks)}
     parts = [(window.span(part.since, part.until), part) for part in merged(critical_path(trace))]
     kept = sorted(((ends, part) for ends, part in parts if ends), key=lambda one: one[0][0] - one[0][1])[:_STEPS]
@@ -129,7 +129,7 @@ def _path(trace: Trace, window: _Window) -> list[list[Any]]:
 
 
 def _note(trace: Trace, messages: int, shown: int, seconds: float, hidden: int) -> str:
-    """Say what is left out."""
+    """A sentence on what is left out."""
     told = []
     if trace.dropped:
         told.append(f"{trace.dropped:,} earlier events were not kept (--trace-limit)")

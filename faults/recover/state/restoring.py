@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from mpi4py import MPI
 
+from emulator.policies import named
 from faults.agree.deaths import RecoveryFailed
 from faults.inject.drill_context import DrillContext
 from faults.record import outcome
@@ -52,7 +53,8 @@ class Restoring:
         self._processes.recovers("restore")
         group, table, holders = self._processes.group, self._processes.placement, self._processes.holders()
         if not holders:
-            remedy = "see why they ended" if outcome.one_failed() else "use checkpoints and --recovery restart"
+            able = named(lambda one: one.relaunches)
+            remedy = "see why they ended" if outcome.one_failed() else f"use checkpoints and --recovery {able}"
             raise RecoveryFailed("restore", f"no rank that holds the state is left alive: {remedy}")
         giver = table.places[holders[0]]
         takers = [table.places[place] for place in sorted(self._processes.fresh)]

@@ -10,7 +10,7 @@ from mpi4py import MPI
 from emulator.errors import UsageError
 from faults.agree.deaths import DEATHS, dead_ranks
 from faults.record.status_board import NO_RANK
-from faults.recover.survivors.requests import Note, NotedRequest, RenamingParent, RenamingRequest
+from faults.recover.survivors.requests import Note, NotedRequest, renamed
 from faults.recover.survivors.tag_ranges import BITS
 
 _ANY: int = MPI.ANY_SOURCE
@@ -162,28 +162,25 @@ class SurvivorMessages:
     probe, iprobe = Probe, Iprobe
 
     def Irecv(self, buf: Any, source: int = _ANY, tag: int = _ANY_TAG) -> MPI.Request:
-        return self._renamed(self.parent.Irecv(buf, self.member(source), self.tag(tag)))
+        return self._receiving(self.parent.Irecv, buf, source, tag)
 
     def irecv(self, buf: Any = None, source: int = _ANY, tag: int = _ANY_TAG) -> MPI.Request:
-        return self._renamed(self.parent.irecv(buf, self.member(source), self.tag(tag)))
+        return self._receiving(self.parent.irecv, buf, source, tag)
 
     def Recv_init(self, buf: Any, source: int = _ANY, tag: int = _ANY_TAG) -> MPI.Prequest:
-        return self._noted(self.parent.Recv_init(buf, self.member(source), self.tag(tag)), source)
+        return self._receiving(self.parent.Recv_init, buf, source, tag)
 
-    def _noted(self, request: MPI.Prequest, rank: int) -> MPI.Prequest:
+    def _receiving(self, call: Callable[..., Any], buf: Any, source: int, tag: int) -> Any:
+        """Make a request whose status gives this communicator's ranks, also where they differ from the parent's."""
+        member = self.member(source)
+        request = call(buf, member, self.tag(tag))
+        same = not self._part and self.members[-1] == self._size - 1
+        return self._noted(request, member) if same else renamed(request, self, member)
+
+    def _noted(self, request: MPI.Request, member: int) -> MPI.Request:
         if type(request) is not MPI.Prequest or self.note is ignore:
             return request  # an emulated one has its own ways of waiting
-        return NotedRequest(request, self.member(rank), self.note)
-
-    def _renamed(self, request: MPI.Request) -> MPI.Request:
-        """Make the status of a receive give this communicator's ranks, where they differ from the parent's."""
-        if not self._part and self.members[-1] == self._size - 1:
-            return request
-        if type(request) is MPI.Request:
-            return RenamingRequest(request, self)
-        renaming: Any = request  # an emulated one asks its communicator for the sender's rank
-        renaming.comm = RenamingParent(renaming.comm, self)
-        return request
+        return NotedRequest(request, member, self.note)
 
 
 def ignore(rank: int) -> None:
@@ -204,8 +201,8 @@ def _starting(name: str) -> Any:
     """Make the send of this name that returns the parent's request."""
 
     def method(self: SurvivorMessages, buf: Any, dest: int, tag: int = 0) -> Any:
-        request = getattr(self.parent, name)(buf, self.member(dest), self.tag(tag))
-        return self._noted(request, dest) if isinstance(request, MPI.Prequest) else request
+        member = self.member(dest)
+        return self._noted(getattr(self.parent, name)(buf, member, self.tag(tag)), member)
 
     return method
 

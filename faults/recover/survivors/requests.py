@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mpi4py import MPI
 
+from emulator.trace.traced_requests import Operation, TracedPrequest, TracedRequest, install
 from faults.record.status_board import NO_RANK
 
 if TYPE_CHECKING:
@@ -40,36 +41,64 @@ class RenamingParent:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._parent, name)
 
+    def _receive_from(self, *arguments: Any) -> Any:
+        """Begin a persistent receive once more."""
+        request = self._parent._receive_from(*arguments)
+        request.comm = self
+        return request
+
     def rank_of(self, origin: int) -> int:
         """The survivors' rank of a rank of the engine."""
         return self._comm.rank_of_member(self._parent.rank_of(origin))
 
 
-class RenamingRequest(MPI.Request):
-    """A receive whose status names the sender by the survivors' rank."""
+class Renaming(Operation):
+    """A receive of MPI whose status names the sender by the survivors' rank; the parent's `told` sees it before."""
 
-    def __new__(cls, request: MPI.Request, comm: SurvivorMessages) -> RenamingRequest:
-        return super().__new__(cls, request)
+    def __init__(self, survivors: SurvivorMessages, told: Operation) -> None:
+        self._survivors, self._told = survivors, told
 
-    def __init__(self, request: MPI.Request, comm: SurvivorMessages) -> None:
-        self._comm = comm
+    def begins(self, comm: Any, since: float) -> None:
+        self._told.begins(comm, since)
 
-    def Wait(self, status: MPI.Status | None = None) -> Any:
-        done = super().Wait(status)
-        self._comm.rename(status)
-        return done
+    def done(self, comm: Any, status: MPI.Status, since: float) -> None:
+        self._told.done(comm, status, since)
+        self._survivors.rename(status)
 
-    def wait(self, status: MPI.Status | None = None) -> Any:
-        found = super().wait(status)
-        self._comm.rename(status)
-        return found
+    def cancelled(self, comm: Any) -> None:
+        self._told.cancelled(comm)
 
-    def Test(self, status: MPI.Status | None = None) -> bool:
-        done = super().Test(status)
-        self._comm.rename(status if done else None)
-        return done
 
-    def test(self, status: MPI.Status | None = None) -> tuple[bool, Any]:
-        found = super().test(status)
-        self._comm.rename(status if found[0] else None)
-        return found
+class _Noting(Operation):
+    """A receive that notes which of the parent's ranks it waits for."""
+
+    def __init__(self, peer: int, note: Note) -> None:
+        self._peer, self._note = peer, note
+
+    def begins(self, comm: Any, since: float) -> None:
+        self._note(self._peer)
+
+    def done(self, comm: Any, status: MPI.Status, since: float) -> None:
+        self._note(NO_RANK)
+
+    def cancelled(self, comm: Any) -> None:
+        self._note(NO_RANK)
+
+
+def renamed(request: Any, survivors: SurvivorMessages, peer: int) -> MPI.Request:
+    """Make the status of a receive from the parent's rank `peer` give the survivors' ranks, however it is completed."""
+    if type(request) is MPI.Request:
+        install()
+        return TracedRequest(request, survivors, Renaming(survivors, Operation()))
+    if type(request) is MPI.Prequest:
+        install()
+        return TracedPrequest(request, survivors, lambda: Renaming(survivors, _Noting(peer, survivors.note)))
+    if isinstance(request, TracedRequest):
+        assert request.operation is not None
+        request.operation = Renaming(survivors, request.operation)
+    elif isinstance(request, TracedPrequest):
+        begin = request.begin
+        request.begin = lambda: Renaming(survivors, begin())
+    else:  # an emulated one asks its communicator for the sender's rank
+        request.comm = RenamingParent(request.comm, survivors)
+    return request

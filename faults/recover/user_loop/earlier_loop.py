@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from mpi4py import MPI
 
 from emulator.errors import UsageError
+from emulator.policies import Policy, named
 from faults.agree import survivor_group
-from faults.policies import Policy
 
 if TYPE_CHECKING:
     from faults.recover.job_processes import JobProcesses
@@ -33,7 +33,8 @@ def survivors_of_last_loop(comm: MPI.Intracomm, policy: Policy) -> MPI.Intracomm
     if last is not None and (last.policy.spawns or policy.spawns):
         raise UsageError(
             f"a program has one loop where processes are spawned, got a second one, by {policy.name!r} after "
-            f"{last.policy.name!r}: do both in one loop, or use policy 'shrink' or 'spare'"
+            f"{last.policy.name!r}: do both in one loop, or use policy "
+            f"{named(lambda one: one.repeats_steps and not one.spawns)}"
         )
     if last is None or comm != _Last.comm:
         _Last.comm = comm

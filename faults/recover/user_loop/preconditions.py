@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
+from emulator import policies
 from emulator.errors import UsageError
 from emulator.launch import job
-from faults import policies
+from emulator.policies import Policy
 from faults.inject.drill_context import DrillContext
-from faults.policies import Policy
 from faults.record import outcome, stack_dump
 from faults.record.status_board import NO_RANK, REBUILDS, StatusBoard, claim
 from faults.recover.replacements.admission import spawned
@@ -38,7 +38,7 @@ def check_policy(name: str) -> Policy:
     guard()
     policy = policies.of(name)
     if policy.call:
-        ours = ", ".join(one.name for one in policies.POLICIES.values() if not one.call)
+        ours = policies.named(lambda one: not one.call)
         raise UsageError(f"recovering is for {ours}, got {name!r}: use {policy.call}")
     return policy
 
@@ -111,9 +111,10 @@ def check_mortality() -> None:
     guard()
     check_no_loop("restarting")
     if MPI.COMM_WORLD.Get_size() > 1 and os.environ.get(_ENABLED) == "1":
+        able = policies.named(lambda one: one.relaunches)
         raise UsageError(
             "restarting needs a job that ends with the first death, this one was started with --with-ft ulfm: leave it "
-            f"out, or python -m faults run --recovery restart -n {MPI.COMM_WORLD.Get_size()} "
+            f"out, or python -m faults run --recovery {able} -n {MPI.COMM_WORLD.Get_size()} "
             f"{_program()}"
         )
 

@@ -452,7 +452,7 @@ def test_what_simulated_jobs_were_told_is_said_with_their_result(demo, parts):
 
 
 def test_a_recovery_that_took_no_time_has_no_bars():
-    table = drill.timeline({"phases": dict.fromkeys(drill.PHASES, 0.0)})
+    table = drill.timeline({"phases": dict.fromkeys(("detect", "replay"), 0.0)})
     assert {row[3] for row in table.rows} == {""}
 
 
@@ -475,7 +475,7 @@ def test_one_screen_has_eight_sizes_on_the_most_ranks_and_full_has_all():
 def test_a_fault_that_strikes_several_ranks_is_said_once():
     text = "cut 0-1|2-3 @ step 10 for 2s"
     deaths = [{"at": at, "text": text, "place": place} for at, place in ((0.0, 3), (3e-7, 2))]
-    episode = {"phases": dict.fromkeys(drill.PHASES, 1e-3), "deaths": deaths}
+    episode = {"phases": dict.fromkeys(("detect", "replay"), 1e-3), "deaths": deaths}
     assert drill.timeline(episode).title == f"0 s: {text} (ranks 2, 3)"
     faults = [{"rank": rank, "at": at, "text": text} for rank, at in ((2, 0.5), (2, 0.5), (3, 0.5), (3, 0.7))]
     found = {

@@ -68,7 +68,7 @@ def test_the_command_prints_what_recoveries_were_taken_to_cost(tmp_path):
     for policy in MEASURED_S:
         assert policy in done.output
     said = " ".join(done.output.split())
-    assert "35.3 ms" in said
+    assert "76.0 ms" in said
     assert "docs/faults.md" in said
     assert "by Young" in said
     assert results.load(tmp_path)["clock"] == "simulated"

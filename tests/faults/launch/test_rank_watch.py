@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from faults import policies
+from emulator import policies
 from faults.launch import own_program, rank_watch
 from faults.launch.live import RanksAtWork
 from faults.launch.rank_watch import STALL_S, RankWatch, lost_early

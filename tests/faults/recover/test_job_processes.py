@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from mpi4py import MPI
 
-from faults import policies
+from emulator import policies
 from faults.agree import survivor_group
 from faults.agree.survivor_group import Decision
 from faults.inject.drill_context import DrillContext

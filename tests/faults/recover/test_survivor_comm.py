@@ -6,15 +6,21 @@ import inspect
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 from mpi4py import MPI
 
+import emulator
 from emulator import carrier
 from emulator.carrier import Carrier, Instrument
+from emulator.core.wall_clock import wait_until
 from emulator.launch import mpirun
 from emulator.launch.job import start
+from emulator.trace import traced_mpi
 from faults.record.status_board import NO_RANK
+from faults.recover.checked_messages import CheckedComm, MessageSums
 from faults.recover.survivors.communicator import SurvivorComm
+from tests.ranks import on_ranks
 
 MEMBERS = [1, 2, 4]  # of a parent of five, of which this process is rank 2
 
@@ -170,6 +176,43 @@ def test_who_is_waited_for_is_noted(survivors: SurvivorComm) -> None:
     assert asked(survivors, "waits for", "wait_until") == [
         ("waits for", (2,)), ("wait_until", (1.0, 2.0, 3.0)), ("waits for", (NO_RANK,))
     ]  # fmt: skip
+
+
+PARENTS: dict[str, Any] = {
+    "bare": lambda comm: comm,
+    "traced": traced_mpi.traced,
+    "checked": lambda comm: CheckedComm(comm, MessageSums(comm.Get_size())),
+    "emulated": lambda comm: emulator.emulate(comm, "1gbe"),
+}
+COMPLETED: dict[str, Any] = {
+    "Wait": lambda request, status: request.Wait(status),
+    "Test": lambda request, status: wait_until(lambda: request.Test(status)),
+    "Waitall": lambda request, status: MPI.Request.Waitall([request], [status]),
+    "Waitany": lambda request, status: MPI.Request.Waitany([request], status),
+    "Waitsome": lambda request, status: MPI.Request.Waitsome([request], [status]),
+}
+
+
+@on_ranks(3, kind=list(PARENTS), persistent=[False, True])
+def test_a_status_gives_the_survivors_rank_however_a_receive_is_completed(
+    comm: Any, kind: str, persistent: bool
+) -> None:
+    parent = PARENTS[kind](comm)
+    if comm.Get_rank() == 1:
+        return  # the one that is dead
+    survivors = SurvivorComm(parent, [0, 2])
+    for tag, complete in enumerate(COMPLETED.values()):
+        if survivors.Get_rank() == 1:
+            survivors.Send(np.full(1, tag), 0, tag)
+            continue
+        box, status = np.zeros(1, int), MPI.Status()
+        if persistent:
+            request = survivors.Recv_init(box, MPI.ANY_SOURCE, tag)
+            request.Start()
+        else:
+            request = survivors.Irecv(box, MPI.ANY_SOURCE, tag)
+        complete(request, status)
+        assert (status.Get_source(), status.Get_tag(), box[0]) == (1, tag, tag)
 
 
 REAL = """

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from emulator.errors import UsageError
+from emulator.policies import POLICIES, Policy
 from emulator.trace import loading
 from faults.drill import drill
 from faults.drill.checks import Evaluation
 from faults.drill.request import Request
 from faults.launch.supervise import Finished
-from faults.policies import POLICIES, Policy
 from faults.record.journal import What
 
 
