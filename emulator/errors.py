@@ -67,6 +67,17 @@ class CannotWrite(CheckFailed):
         return self if earlier is None else CannotWrite(f"{earlier.path} and {self.path}", self.reason)
 
 
+def write_all(*writes: Callable[[], object]) -> CannotWrite | None:
+    """Make all of these writes; gives the error of those that failed, to be raised once all has been printed."""
+    problem: CannotWrite | None = None
+    for write in writes:
+        try:
+            write()
+        except CannotWrite as error:
+            problem = error.beside(problem)
+    return problem
+
+
 def on_root(comm: Any, function: Callable[[], T]) -> T:
     """Call `function` on rank 0 of a communicator and return its value, or raise its error, on every rank."""
     value, problem = None, None

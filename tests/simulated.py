@@ -72,14 +72,14 @@ def _add_sample(function: Callable[..., None], n: int, parameters: dict[str, lis
 
 
 @contextlib.contextmanager
-def limited() -> Iterator[None]:
-    """Raise TimeoutError in a simulation that does not end, which shows where it stands."""
+def limited(seconds: float = LIMIT) -> Iterator[None]:
+    """Raise TimeoutError in what does not end in this process, which shows where it stands."""
 
     def stop(*_: Any) -> None:
-        raise TimeoutError(f"the simulation has not ended within {LIMIT:g} s")
+        raise TimeoutError(f"it has not ended within {seconds:g} s")
 
     before = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(round(LIMIT))
+    signal.alarm(round(seconds))
     try:
         yield
     finally:

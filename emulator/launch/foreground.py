@@ -221,12 +221,18 @@ def _forwarded(process: subprocess.Popen[bytes], watch: Watch | None, write: Wri
         (process.stdout, partial(_forward_output, write=write)),
         (process.stderr, lambda pipe: _forward_errors(_lines(pipe, watch), write)),
     )
-    copies = [threading.Thread(target=copy, args=(pipe,), daemon=True) for pipe, copy in pipes if pipe is not None]
+    copies = [threading.Thread(target=_drain, args=pair, daemon=True) for pair in pipes if pair[0] is not None]
     for thread in copies:
         thread.start()
     yield
     for thread in copies:
         thread.join(1.0)  # something that outlived the job may hold a pipe open
+
+
+def _drain(pipe: IO[bytes], copy: Callable[[IO[bytes]], None]) -> None:
+    """Copy a pipe to its end, and close it."""
+    with pipe:
+        copy(pipe)
 
 
 @contextlib.contextmanager

@@ -81,12 +81,6 @@ def _exchange(comm: MPI.Comm, n: int, one_way: bool, trips: int) -> tuple[Any, A
     source, target = [expected, MPI.BYTE], [received, MPI.BYTE]
     first = comm.Get_rank() == 0
 
-    def send() -> None:
-        comm.Send(source, 1)
-
-    def receive() -> None:
-        comm.Recv(target, 0)
-
     def ask() -> None:
         for _ in range(trips):
             comm.Send(source, 1)
@@ -103,7 +97,7 @@ def _exchange(comm: MPI.Comm, n: int, one_way: bool, trips: int) -> tuple[Any, A
         return count
 
     if one_way:
-        return (send if first else receive), wrong
+        return functools.partial(comm.Send, source, 1) if first else functools.partial(comm.Recv, target, 0), wrong
     return (ask if first else answer), wrong
 
 

@@ -7,6 +7,7 @@ card (`emulator.network.model.Nic`) and does not appear here.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -265,17 +266,13 @@ class Regions(Topology):
         count, hosts = len(self.names), len(names)
         blocks = [index * count // hosts if hosts > count else index for index in range(hosts)]
         regions = [self.names.index(group) if group else block for group, block in zip(groups, blocks, strict=True)]
-        links: list[tuple[str, float]] = []
-        pipe: dict[tuple[int, int], tuple[int, ...]] = {}
-        for a in range(count):
-            for b in range(count):
-                if a != b and self.beta[a][b]:
-                    pipe[a, b] = (len(links),)
-                    links.append((f"{self.names[a]} > {self.names[b]}", self.beta[a][b]))
+        pipes = [(a, b) for a, b in itertools.permutations(range(count), 2) if self.beta[a][b]]
+        links = [(f"{self.names[a]} > {self.names[b]}", self.beta[a][b]) for a, b in pipes]
+        link_of = {pipe: (number,) for number, pipe in enumerate(pipes)}
 
         def route(source: int, destination: int) -> Route:
             a, b = regions[source], regions[destination]
-            return Route(self.latency[a][b], pipe.get((a, b), ()))
+            return Route(self.latency[a][b], link_of.get((a, b), ()))
 
         return Fabric(links, route, [self.names[region] for region in regions])
 

@@ -15,10 +15,11 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from emulator.errors import CannotWrite, UsageError
+from emulator.errors import CannotWrite, UsageError, write_all
 from emulator.results import environment
 from emulator.results.files import check_writable, discard, point_latest, replacing, run_folder
 
@@ -104,19 +105,10 @@ def keep(
     -------
     The error to raise when everything has been printed; None if all was written.
     """
-    problem = None
-    for path in paths:
-        try:
-            if path:
-                save(result, path)
-        except CannotWrite as error:
-            problem = error.beside(problem)
+    writes = [partial(save, result, path) for path in paths if path]
     if samples and paths[0]:
-        try:
-            save_samples(Path(paths[0]).parent, samples)
-        except CannotWrite as error:
-            problem = error.beside(problem)
-    return problem
+        writes.append(partial(save_samples, Path(paths[0]).parent, samples))
+    return write_all(*writes)
 
 
 def load(path: str | Path) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from emulator.errors import CannotWrite
+from emulator.errors import write_all
 from emulator.trace import diagram, loading, perfetto
 from emulator.trace.recorder import TRACES
 from emulator.trace.summary import summarise
@@ -33,15 +33,9 @@ def conclude(folder: Path) -> dict[str, Any]:
     """
     found = loading.load(folder)
     shown = diagram.data(found)
-    problem: CannotWrite | None = None
-    for write in (
-        lambda: perfetto.write(found, folder / perfetto.FILE),
-        lambda: diagram.write(shown, folder / diagram.PAGE),
-    ):
-        try:
-            write()
-        except CannotWrite as error:
-            problem = error.beside(problem)
+    problem = write_all(
+        lambda: perfetto.write(found, folder / perfetto.FILE), lambda: diagram.write(shown, folder / diagram.PAGE)
+    )
     # As text, because a result file has a line for each number of a list.
     pictured = {"diagram": json.dumps(shown, separators=(",", ":")), "unwritten": problem and str(problem)}
     return summarise(found) | pictured

@@ -60,6 +60,28 @@ class Receiving(_TracedOperation):
         comm.tell_receive(status, self.token, since)
 
 
+def _waiting(original: Any) -> Any:
+    def call(self: _Traced, status: MPI.Status | None = None) -> Any:
+        since, status = _now(), status if status is not None else MPI.Status()
+        self.begins(since)
+        answer = original(self, status)
+        self.done(status, since)
+        return answer
+
+    return functools.wraps(original)(call)
+
+
+def _testing(original: Any) -> Any:
+    def call(self: _Traced, status: MPI.Status | None = None) -> Any:
+        status = status if status is not None else MPI.Status()
+        answer = original(self, status)
+        if _all(answer, 1):
+            self.done(status, _now())
+        return answer
+
+    return functools.wraps(original)(call)
+
+
 class _Traced:
     """Mixin of traced requests: the operation in progress is recorded once, when it is complete."""
 
@@ -81,36 +103,11 @@ class _Traced:
         if self.operation is not None:
             self.operation.begins(self.comm, since)
 
-    def Wait(self, status: MPI.Status | None = None) -> bool:
-        since, status = _now(), status if status is not None else MPI.Status()
-        self.begins(since)
-        answer: bool = super().Wait(status)  # type: ignore[misc]
-        self.done(status, since)
-        return answer
-
-    def wait(self, status: MPI.Status | None = None) -> Any:
-        since, status = _now(), status if status is not None else MPI.Status()
-        self.begins(since)
-        answer = super().wait(status)  # type: ignore[misc]
-        self.done(status, since)
-        return answer
-
-    def Test(self, status: MPI.Status | None = None) -> bool:
-        status = status if status is not None else MPI.Status()
-        complete: bool = super().Test(status)  # type: ignore[misc]
-        if complete:
-            self.done(status, _now())
-        return complete
-
-    def test(self, status: MPI.Status | None = None) -> tuple[bool, Any]:
-        status = status if status is not None else MPI.Status()
-        complete, answer = super().test(status)  # type: ignore[misc]
-        if complete:
-            self.done(status, _now())
-        return complete, answer
+    Wait, wait = _waiting(MPI.Request.Wait), _waiting(MPI.Request.wait)
+    Test, test = _testing(MPI.Request.Test), _testing(MPI.Request.test)
 
 
-class TracedRequest(_Traced, MPI.Request):  # type: ignore[misc]
+class TracedRequest(_Traced, MPI.Request):
     """A request whose completion is recorded."""
 
     def __new__(cls, request: MPI.Request, *_: Any) -> TracedRequest:
@@ -120,7 +117,7 @@ class TracedRequest(_Traced, MPI.Request):  # type: ignore[misc]
         self.comm, self.operation = comm, operation
 
 
-class TracedPrequest(_Traced, MPI.Prequest):  # type: ignore[misc]
+class TracedPrequest(_Traced, MPI.Prequest):
     """A persistent request; `begin` returns the operation that a start begins."""
 
     def __new__(cls, request: MPI.Prequest, *_: Any) -> TracedPrequest:

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import math
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 
 from emulator.carrier import Instrument
+from emulator.errors import UsageError
 from faults.inject import host_failure
 from faults.plan.model import Event
 from faults.record.journal import Journal, NoJournal, What
@@ -31,7 +32,6 @@ class Injector(Instrument):
     events : every event of the job, in the order of the status board's account
     member, place : this process' row on the board, and the rank by which faults address it now, which changes when a
         spare is called in
-    handlers : what to do for kinds of faults that meet checkpoints or the network (cut, lose, corrupt, full)
     """
 
     def __init__(
@@ -41,7 +41,6 @@ class Injector(Instrument):
         journal: Journal | NoJournal,
         member: int,
         place: int,
-        handlers: dict[str, Handler] | None = None,
     ) -> None:
         self._board, self._journal, self._member = board, journal, member
         self._clock, self._executioner = board.platform.clock, board.platform.executioner
@@ -51,19 +50,42 @@ class Injector(Instrument):
         self._pending: list[tuple[float, int, Event]] = []
         self._slow: list[tuple[float, float]] = []
         self._lies: list[tuple[float, float | str]] = []
-        ours = {
-            "slow": self._slow_down, "lie": self._start_falsifying, "flip": self._flip, "flip-message": self._flip_next,
-        }  # fmt: skip
         self.spoils_messages = any(event.kind.spoils_messages for event in events)
         self._flips: list[Event] = []  # of the next messages
-        self.handlers: dict[str, Handler] = ours | (handlers or {})
+        self.handlers: dict[str, Handler] = {
+            "slow": self._slow_down, "lie": self._start_falsifying, "flip": self._flip,
+            "flip-message": self._flips.append,
+        }  # fmt: skip
         self.state: Mapping[str, np.ndarray] = {}
         self.place, self.step = place, 0
         self.instruments: Sequence[Instrument] = ()
         self._draw = np.random.default_rng(member)
 
+    def handle(self, handlers: Mapping[str, Handler], instead_of: Collection[str] = ()) -> None:
+        """Register what fires kinds of faults, by their names.
+
+        Raises
+        ------
+        ValueError
+            A kind has a handler already, and is not among those to be replaced.
+        """
+        if twice := (handlers.keys() & self.handlers.keys()) - set(instead_of):
+            raise ValueError(f"a kind of fault has one handler, got a second one for {', '.join(sorted(twice))}")
+        self.handlers |= handlers
+
     def begin(self, origin: float) -> None:
-        """Set the timers of all faults planned by wall time, whose zero is `origin`."""
+        """Set the timers of all faults planned by wall time, whose zero is `origin`.
+
+        Raises
+        ------
+        UsageError
+            A planned fault has no handler on this rank.
+        """
+        for _, event in self._events:
+            if event.kind.signal is None and event.kind.name not in self.handlers:
+                raise UsageError(
+                    f"fault {event.text!r}: a rank of this job does not handle the kind {event.kind.name}: leave it out"
+                )
         for index, event in self._open(lambda e: e.when.time_s is not None):
             self._fire(index, event, origin + (event.when.time_s or 0.0))
 
@@ -161,9 +183,6 @@ class Injector(Instrument):
         flat = array.reshape(-1).copy()
         flat.view(np.uint8)[draw.integers(array.nbytes)] ^= np.uint8(1 << draw.integers(8))
         array[...] = flat.reshape(array.shape)
-
-    def _flip_next(self, event: Event) -> None:
-        self._flips.append(event)
 
     def spoil(self, message: memoryview) -> None:
         """Flip a bit of a message that has arrived, for each pending `flip` event."""

@@ -38,7 +38,7 @@ def job_comm(spec: JobSpec, drill: DrillContext) -> MPI.Intracomm:
     faults = NetworkFaults(comm, stop)
     drill.network_faults = faults
     if drill.injector is not None:
-        drill.injector.handlers |= faults.handlers()
+        drill.injector.handle(faults.handlers(), instead_of=("slow",))  # a rank is slow in emulated time here
     return _listened_to(_recorded(comm, spec, drill), drill)
 
 

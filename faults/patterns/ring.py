@@ -142,9 +142,7 @@ def _store(spec: JobSpec, folder: Path, tools: DrillContext) -> Store:
         tools.platform.clock,
     )
     if tools.injector is not None:
-        tools.injector.handlers |= {
-            "corrupt": lambda event: store.corrupt(event.rank),
-            "full": lambda event: store.fill_disk(event.duration_s),
-            "stall": lambda event: store.stall(event.duration_s),
-        }
+        from faults.inject import checkpoint_faults
+
+        tools.injector.handle(checkpoint_faults.handlers(store))
     return store

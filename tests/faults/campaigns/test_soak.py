@@ -141,7 +141,7 @@ def test_a_traced_soak_shows_its_slowest_recovery_and_keeps_every_trace(tmp_path
 @pytest.mark.parametrize("job", [job for job in ALL if job not in random_drills.USUAL], ids=" by ".join)
 def test_every_other_policy_bears_random_kills(tmp_path, job) -> None:
     """On real ranks those that start processes; each other one loses ranks of a real job in `tests.faults.patterns`."""
-    base = Request(ranks=6, seed=3, options={"ballast": LONG}, simulate=job[1] not in ("respawn", "rejoin"))
+    base = Request(ranks=5, seed=3, options={"ballast": LONG}, simulate=job[1] not in ("respawn", "rejoin"))
     tally = soak.soak(2, base, tmp_path, [job])
     assert tally.failed == []
     assert tally.recoveries

@@ -40,8 +40,9 @@ def injector(
     make = StatusBoard if path.exists() else StatusBoard.create
     board = make(path, 8, len(events), platform)
     note = (lambda event: seen.append(event.text)) if seen is not None else (lambda event: None)
-    kinds = dict.fromkeys(("corrupt", "full", "lose", "cut"), note)
-    return Injector(events, board, journal.Journal(tmp_path / "journal", place), place, place, kinds)
+    made = Injector(events, board, journal.Journal(tmp_path / "journal", place), place, place)
+    made.handle(dict.fromkeys(("corrupt", "full", "lose", "cut"), note))
+    return made
 
 
 @pytest.mark.parametrize(("name", "status"), [("SIGKILL", -signal.SIGKILL), ("SIGTERM", -signal.SIGTERM)])

@@ -1,13 +1,17 @@
 """Running programs of one's own to their end."""
 
+import contextlib
 import subprocess
 import time
 from pathlib import Path
 
 import psutil
 import pytest
+from click.testing import CliRunner
 
 from emulator.launch import mpirun
+from faults.__main__ import main
+from tests.simulated import limited
 
 PROGRAM = """
 import sys
@@ -51,19 +55,35 @@ needs_ulfm = pytest.mark.skipif(
 
 
 def finish(command: list, folder: Path, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess:
-    """Run to the end; nothing whose working directory is this test's own may be left.
+    """Run to the end; nothing whose working directory is this test's own may be left."""
+    done = subprocess.run(
+        list(map(str, command)), cwd=folder, capture_output=True, text=True, timeout=TIMEOUT_S, env=environment
+    )
+    _check_gone(folder, done.returncode)
+    return done
+
+
+def faults_run(folder: Path, *arguments: object, **environment: str) -> subprocess.CompletedProcess:
+    """``python -m faults run`` to the end, as `finish`, with the launcher in this process; its ranks are real."""
+    given = [str(argument) for argument in arguments]
+    with contextlib.chdir(folder), limited(TIMEOUT_S):
+        done = CliRunner().invoke(main, ["run", *given], prog_name="python -m faults", env=environment)
+    if done.exception and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    _check_gone(folder, done.exit_code)
+    return subprocess.CompletedProcess(given, done.exit_code, done.stdout, done.stderr)
+
+
+def _check_gone(folder: Path, status: int) -> None:
+    """Fail if a process lives on that works in the folder.
 
     Where ranks exit with an error, mpirun kills the others and returns without having seen them dead: those are waited
     for, but anything that lives on is a failure.
     """
-    done = subprocess.run(
-        list(map(str, command)), cwd=folder, capture_output=True, text=True, timeout=TIMEOUT_S, env=environment
-    )
-    deadline = time.monotonic() + (GRACE_S if done.returncode else 0)
+    deadline = time.monotonic() + (GRACE_S if status else 0)
     while (left := living(folder)) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert not left, f"processes left: {left}"
-    return done
 
 
 def living(folder: Path) -> list[psutil.Process]:

@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from mpi4py import MPI
@@ -15,9 +14,7 @@ from mpi4py import MPI
 from faults.inject.drill_context import DrillContext
 from faults.platform import LOCAL
 from faults.recover.replacements import admission, new_process
-from tests.faults.launch.test_own_program import finish, needs_ulfm
-
-ROOT = Path(__file__).parents[3]
+from tests.faults.launch.own_programs import ROOT, faults_run, needs_ulfm
 
 
 @needs_ulfm
@@ -25,8 +22,7 @@ ROOT = Path(__file__).parents[3]
 def test_others_are_started_for_new_processes_that_die(tmp_path, every: str, point: str, ranks: str) -> None:
     """A death in the step that follows the join may come too late for another one."""
     program = ["-m", "tests.faults.programs.joining", every, point]
-    command = [sys.executable, "-m", "faults", "run", "-n", "4", "--recovery", "rejoin", *program]
-    done = finish(command, tmp_path, {**os.environ, "PYTHONPATH": str(ROOT)})
+    done = faults_run(tmp_path, "-n", 4, "--recovery", "rejoin", *program, PYTHONPATH=str(ROOT))
     assert done.returncode == 0, done.stderr
     assert f"sum 400 of {ranks}" in done.stdout
     assert (tmp_path / "died").exists()

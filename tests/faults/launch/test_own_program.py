@@ -13,11 +13,11 @@ import pytest
 
 from emulator import policies, results
 from emulator.trace import loading
-from faults.launch import own_program
+from faults.launch import own_program, rank_watch
 from faults.record import outcome
 from tests.emulator.trace import perfetto_format
 from tests.faults import programs
-from tests.faults.launch.own_programs import EXAMPLES, PROGRAM, ROOT, TIMEOUT_S, finish, needs_ulfm
+from tests.faults.launch.own_programs import EXAMPLES, PROGRAM, ROOT, faults_run, finish, needs_ulfm
 
 DIED = {
     "least_squares.py": "rank 2 died in step (39|40), ",  # every=0: others may be a step behind the one that died
@@ -94,7 +94,7 @@ def test_each_example_survives_its_kill(tmp_path, arguments: str, said: str) -> 
 )
 def test_a_launcher_reads_success_from_the_status_files(program, what: str, status: int, printed: str) -> None:
     saved = program.parent / "facts.json"
-    done = finish([sys.executable, "-m", "faults", "run", "-n", 2, "--json", saved, program, what], program.parent)
+    done = faults_run(program.parent, "-n", 2, "--json", saved, program, what)
     assert (done.returncode, done.stdout) == (status, printed), done.stderr
     facts = json.loads(saved.read_text())
     assert (facts["policy"], facts["status"], facts["launches"]) == ("shrink", status, 1)
@@ -145,14 +145,13 @@ def test_a_rank_that_hangs_in_finalize_does_not_hang_a_job_whose_work_is_done(tm
         "MPI.COMM_SELF.Set_attr(MPI.Comm.Create_keyval(delete_fn=lambda *_: time.sleep(600)), 1)\n"
     )
     (tmp_path / "program.py").write_text(program)
-    command = [sys.executable, "-m", "faults", "run", "-n", 2, "--deadline", "60 s", "program.py", "well"]
-    done = finish(command, tmp_path)
+    done = faults_run(tmp_path, "-n", 2, "--deadline", "60 s", "program.py", "well")
     assert (done.returncode, done.stdout) == (0, "sum 20.0 20.0 20.0\n"), done.stderr
 
 
 @needs_ulfm
 def test_a_launch_that_loses_a_rank_before_its_loop_is_started_again(tmp_path) -> None:
-    done = loop(tmp_path, 3, "split_each_step spare 0", "", KILLS="1@mpi+0", SOAK_FOLDER=str(tmp_path))
+    done = loop(tmp_path, 3, "split_each_step spare 0", "", **{programs.KILLS: "1@mpi+0"}, SOAK_FOLDER=str(tmp_path))
     assert (done.returncode, done.stdout) == (0, "30 steps, total 30.000\n"), done.stderr
     assert "rank 1 was killed by SIGKILL before all ranks had begun their loop: launch 2 of at most 6" in done.stderr
 
@@ -181,37 +180,33 @@ def test_a_rank_meets_a_death_or_bad_usage_before_its_loop(tmp_path, error: str,
 
 @needs_ulfm
 @pytest.mark.parametrize(("policy", "point"), [("shrink", "shrink"), ("respawn", "respawn"), ("shrink", "agree")])
-def test_a_launch_whose_repair_hangs_is_started_again(tmp_path, policy: str, point: str) -> None:
+def test_a_launch_whose_repair_hangs_is_started_again(tmp_path, monkeypatch, policy: str, point: str) -> None:
     (tmp_path / "program.py").write_text(HANGS)
-    call = f"own_program.run(['program.py', '{policy}', '{point}'], 3, '{policy}', deadline_s={TIMEOUT_S / 2})"
-    script = f"from faults.launch import own_program, rank_watch; rank_watch.STALL_S = 1.5; exit({call})"
-    done = finish([sys.executable, "-c", script], tmp_path)
-    assert (done.returncode, done.stdout) == (0, "sum 30.0\n"), done.stderr
+    monkeypatch.setattr(rank_watch, "STALL_S", 1.5)
+    done = faults_run(tmp_path, "-n", 2, "--recovery", policy, "--deadline", "60 s", "program.py", policy, point)
+    assert (done.returncode, done.stdout) == (0, "sum 20.0\n"), done.stderr
     assert re.search(r"a repair did not move on for \d+ s: launch 2 of at most 6, ", done.stderr)
 
 
-def loop(folder: Path, ranks: int, program: str, ends: str, **environment: str) -> subprocess.CompletedProcess:
+def loop(folder: Path, ranks: int, name: str, ends: str, **environment: str) -> subprocess.CompletedProcess:
     """Run one of the small programs, of whose ranks some end as it says."""
-    module, *arguments = program.split()
-    command = [sys.executable, "-m", "faults", "run", "-n", ranks, "--json", "facts.json", "--deadline", "60 s", "-m"]
-    command += [f"tests.faults.programs.{module}", *arguments, *ends.split()]
-    kills = {programs.KILLS: environment.pop("KILLS")} if "KILLS" in environment else {}
-    return finish(command, folder, os.environ | {"PYTHONPATH": str(ROOT)} | kills | environment)
+    module, *arguments = name.split()
+    program = ["-m", f"tests.faults.programs.{module}", *arguments, *ends.split()]
+    given = ["-n", ranks, "--json", "facts.json", "--deadline", "60 s", *program]
+    return faults_run(folder, *given, PYTHONPATH=str(ROOT), **environment)
 
 
 @needs_ulfm
 def test_a_program_without_any_loop_writes_no_status(tmp_path) -> None:
     (tmp_path / "program.py").write_text("from mpi4py import MPI\n")
-    done = finish([sys.executable, "-m", "faults", "run", "-n", 2, "program.py"], tmp_path)
+    done = faults_run(tmp_path, "-n", 2, "program.py")
     assert done.returncode == 3
     assert "no rank has used faults.recovering, routing or restarting" in done.stderr
 
 
 @needs_ulfm
 def test_a_program_is_traced_through_its_recovery(tmp_path) -> None:
-    program = EXAMPLES / "least_squares.py"
-    command = [sys.executable, "-m", "faults", "run", "-n", 4, "--trace", "--out", "run", program, "shrink"]
-    done = finish(command, tmp_path)
+    done = faults_run(tmp_path, "-n", 4, "--trace", "--out", "run", EXAMPLES / "least_squares.py", "shrink")
     assert (done.returncode, done.stdout) == (0, "3 ranks, recoveries: 1, weights [ 1.  -2.   0.5]\n"), done.stderr
     run = tmp_path / "run"
     assert f"page: {Path('run', 'report.html')} " in done.stderr
@@ -270,13 +265,13 @@ def test_a_job_is_started_again_for_deaths_only_and_not_for_ever(tmp_path) -> No
     )
     for name, body in (("killed", "os.kill(os.getpid(), 9)"), ("wrong", "raise ValueError('mine')")):
         (tmp_path / f"{name}.py").write_text(start + body)
-    command = [sys.executable, "-m", "faults", "run", "--recovery", "restart", "-n", 2, "--launches", 2]
-    killed = finish([*command, "killed.py"], tmp_path)
+    command = ["--recovery", "restart", "-n", 2, "--launches", 2]
+    killed = faults_run(tmp_path, *command, "killed.py")
     assert (killed.returncode, killed.stderr.count(": launch 2 of at most 2, ")) == (3, 2 - 1)
     assert " was killed by SIGKILL" in killed.stderr
     assert "not finished after 2 launches" in killed.stderr
     (tmp_path / "checkpoints" / "job").unlink()
-    wrong = finish([*command, "wrong.py"], tmp_path)
+    wrong = faults_run(tmp_path, *command, "wrong.py")
     assert (wrong.returncode, wrong.stderr.count(": launch ")) == (1, 0)
 
 

@@ -18,13 +18,13 @@ def order(line: str, recovery: str = "restart", ranks: int = 4, **options) -> Re
     return Request("ring", ranks, [line], recovery, steps=30, real_hosts=True, **options)
 
 
-@pytest.mark.parametrize("lost", [0, 1])
-def test_a_host_that_dies_with_its_daemon_is_recovered_from_on_the_one_that_is_left(tmp_path, lost: int) -> None:
+@pytest.mark.parametrize(("lost", "ranks"), [(0, 2), (1, 4)])
+def test_a_host_that_dies_with_its_daemon_is_recovered_from_on_the_one_that_is_left(tmp_path, lost, ranks) -> None:
     try:
-        two_hosts.check(mpirun.find_mpi(), 4)
+        two_hosts.check(mpirun.find_mpi(), ranks)
     except UsageError as error:
         pytest.skip(str(error))
-    (evaluation,) = drill.run(order(f"kill host {lost} @ step 15"), tmp_path, steady=False).evaluations
+    (evaluation,) = drill.run(order(f"kill host {lost} @ step 15", ranks=ranks), tmp_path, steady=False).evaluations
     assert evaluation.recovered, f"{evaluation.phase}: {evaluation.reason}"
     started = [r for r in journal.read(tmp_path / "repeat-000" / "journal") if r["what"] == "started"]
     assert {r["host"] for r in started if r["attempt"] == 0} == {"host-a", "host-b"}

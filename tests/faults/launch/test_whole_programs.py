@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-
 import pytest
 
-from tests.faults.launch.own_programs import finish, needs_ulfm
+from tests.faults.launch.own_programs import faults_run, needs_ulfm
 
 LOOPS = """
 import os, signal, sys
@@ -55,7 +53,7 @@ if job.comm.rank == 0:
 def test_a_program_goes_on_with_the_living_or_is_told_what_to_use(tmp_path, what: str, status: int, said: str) -> None:
     program = tmp_path / "program.py"
     program.write_text(LOOPS)
-    done = finish([sys.executable, "-m", "faults", "run", "-n", 4, program, what], tmp_path)
+    done = faults_run(tmp_path, "-n", 3, program, what)
     assert done.returncode == status, done.stderr
     assert said in (done.stderr if status else done.stdout)
     assert "Traceback" not in done.stderr

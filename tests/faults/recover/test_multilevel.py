@@ -39,34 +39,21 @@ def carry_out(
 simulated = functools.partial(carry_out, simulate=True)
 
 
-@needs_ulfm
 @pytest.mark.parametrize(
     ("lines", "recovery", "levels", "lost", "said"),
     [
         (["kill 2 @ step 12"], "respawn", "memory", 0, "memory, as of step 12"),
-        (["kill 2 @ step 12", "kill 3 @ phase restore"], "spare", "memory,disk", 2, "disk, as of step 10"),
         (["kill 4,0 @ step 13"], "respawn", "memory,disk", 3, "disk, as of step 10"),
+        (["kill 2 @ step 12"], "spare", "memory", 0, "memory, as of step 12"),
+        (["kill 0 @ step 0"], "spare", "memory", 0, "memory, as of step 0"),
+        (["kill 5 @ step 8", "kill 2 @ step 12"], "spare", "memory", 0, "memory, as of step 12"),  # a spare dies first
+        (["kill 2 @ step 12", "kill 4 @ phase restore"], "spare", "memory", 0, "memory, as of step 12"),
+        (["kill 2 @ step 12", "kill 3 @ phase restore"], "spare", "memory,disk", 2, "disk, as of step 10"),
+        (["kill 2,3 @ step 12"], "spare", "memory,disk", 2, "disk, as of step 10"),
     ],
 )
 def test_the_nearest_level_that_has_it_is_used(tmp_path, lines, recovery, levels, lost, said) -> None:
-    check_level(carry_out(tmp_path, lines, recovery, levels), lost, said)
-
-
-@pytest.mark.parametrize(
-    ("lines", "levels", "lost", "said"),
-    [
-        (["kill 2 @ step 12"], "memory", 0, "memory, as of step 12"),
-        (["kill 0 @ step 0"], "memory", 0, "memory, as of step 0"),
-        (["kill 5 @ step 8", "kill 2 @ step 12"], "memory", 0, "memory, as of step 12"),  # a spare dies first
-        (["kill 2 @ step 12", "kill 4 @ phase restore"], "memory", 0, "memory, as of step 12"),
-        (["kill 2,3 @ step 12"], "memory,disk", 2, "disk, as of step 10"),
-    ],
-)
-def test_a_spare_gets_the_nearest_level(tmp_path, lines, levels, lost, said) -> None:
-    check_level(simulated(tmp_path, lines, levels=levels), lost, said)
-
-
-def check_level(evaluation: Evaluation, lost: int, said: str) -> None:
+    evaluation = simulated(tmp_path, lines, recovery, levels)
     assert evaluation.recovered, f"{evaluation.phase}: {evaluation.reason}"
     assert evaluation.lost_steps == lost
     assert said in " ".join(note for episode in evaluation.episodes for note in episode.notes)
@@ -74,9 +61,10 @@ def check_level(evaluation: Evaluation, lost: int, said: str) -> None:
 
 @needs_ulfm
 @pytest.mark.parametrize(
-    ("damage", "recovery"), [("corrupt 1 @ step 17", "spare"), ("full 1 @ step 12", "respawn")]
+    ("damage", "recovery", "carry_out"),
+    [("corrupt 1 @ step 17", "spare", simulated), ("full 1 @ step 12", "respawn", carry_out)],
 )  # what a checkpoint lacks, and who takes the places, are found and filled independently
-def test_a_rank_and_its_buddy_go_back_past_a_damaged_checkpoint(tmp_path, damage: str, recovery: str) -> None:
+def test_a_rank_and_its_buddy_go_back_past_a_damaged_checkpoint(tmp_path, damage, recovery, carry_out) -> None:
     evaluation = carry_out(tmp_path, [damage, "kill 2,3 @ step 18"], recovery)
     assert evaluation.recovered, f"{evaluation.phase}: {evaluation.reason}"
     assert evaluation.lost_steps == 8  # step 15's checkpoint is not whole, step 10's is used

@@ -35,7 +35,7 @@ def _matrices(rank, n):
     return (np.arange(4 * n) * (rank + 2) + rank) % 251
 
 
-@on_simulated_ranks(16, on_mpi={"ranks": 8, "p": [7]}, p=GROUPS, algorithm=["binomial", "linear"])
+@on_simulated_ranks(16, on_mpi={"ranks": 5, "p": [5]}, p=GROUPS, algorithm=["binomial", "linear"])
 def test_broadcast(comm, p, algorithm):
     with group(comm, p) as part:
         for n, root in [(n, root) for n in sizes(p) for root in _roots(p)] if part else []:
@@ -44,7 +44,7 @@ def test_broadcast(comm, p, algorithm):
             assert np.array_equal(buffer, values(root, n, "f8"))
 
 
-@on_simulated_ranks(16, on_mpi={"ranks": 8, "p": [7], "operation": ["sum"]}, p=GROUPS, operation=list(OPERATIONS))
+@on_simulated_ranks(16, on_mpi={"ranks": 5, "p": [5], "operation": ["sum"]}, p=GROUPS, operation=list(OPERATIONS))
 def test_reduce(comm, p, operation):
     with group(comm, p) as part:
         for n, root in [(n, root) for n in sizes(p) for root in _roots(p)] if part else []:
@@ -55,7 +55,7 @@ def test_reduce(comm, p, operation):
             assert recv is None or np.array_equal(recv, reduced(p, n, "f4", operation))
 
 
-@on_simulated_ranks(16, on_mpi={"ranks": 8, "p": [7]}, p=GROUPS)
+@on_simulated_ranks(16, on_mpi={"ranks": 5, "p": [5]}, p=GROUPS)
 def test_reduce_in_place(comm, p):
     with group(comm, p) as part:
         for root in _roots(p) if part else []:
@@ -66,7 +66,7 @@ def test_reduce_in_place(comm, p):
             )
 
 
-@on_simulated_ranks(16, on_mpi={"ranks": 8, "p": [7]}, p=GROUPS, algorithm=["binomial", "linear"])
+@on_simulated_ranks(16, on_mpi={"ranks": 5, "p": [5]}, p=GROUPS, algorithm=["binomial", "linear"])
 def test_gather_and_scatter(comm, p, algorithm):
     with group(comm, p) as part:
         for n, root in [(n, root) for n in (0, 1, 7) for root in _roots(p)] if part else []:
@@ -81,7 +81,7 @@ def test_gather_and_scatter(comm, p, algorithm):
             assert whole is None or np.array_equal(whole, everybody)
 
 
-@on_simulated_ranks(16, on_mpi={"ranks": 8, "p": [7]}, p=GROUPS, algorithm=["binomial", "linear"])
+@on_simulated_ranks(16, on_mpi={"ranks": 5, "p": [5]}, p=GROUPS, algorithm=["binomial", "linear"])
 def test_gather_and_scatter_in_place_on_the_root(comm, p, algorithm):
     with group(comm, p) as part:
         for root in _roots(p) if part else []:
@@ -95,7 +95,7 @@ def test_gather_and_scatter_in_place_on_the_root(comm, p, algorithm):
             assert np.array_equal(mine, values(part.rank, 5, "f8"))
 
 
-@on_simulated_ranks(16, on_mpi={"ranks": 8, "p": [7]}, p=GROUPS, spaced=[False, True])
+@on_simulated_ranks(16, on_mpi={"ranks": 5, "p": [5]}, p=GROUPS, spaced=[False, True])
 def test_gather_v_and_scatter_v(comm, p, spaced):
     with group(comm, p) as part:
         counts = _ragged(p)
@@ -115,7 +115,7 @@ def test_gather_v_and_scatter_v(comm, p, spaced):
             assert np.array_equal(back, block)
 
 
-@on_simulated_ranks(16, on_mpi={"ranks": 8, "p": [7]}, p=GROUPS)
+@on_simulated_ranks(16, on_mpi={"ranks": 5, "p": [5]}, p=GROUPS)
 def test_all_gather(comm, p):
     with group(comm, p) as part:
         for n in (0, 1, 7) if part else []:
@@ -129,7 +129,7 @@ def test_all_gather(comm, p):
             assert np.array_equal(recv, expected)
 
 
-@on_simulated_ranks(16, on_mpi={"ranks": 8, "p": [7]}, p=GROUPS)
+@on_simulated_ranks(16, on_mpi={"ranks": 5, "p": [5]}, p=GROUPS)
 def test_all_gather_v(comm, p):
     with group(comm, p) as part:
         counts = _ragged(p)
@@ -140,7 +140,7 @@ def test_all_gather_v(comm, p):
             assert np.array_equal(recv, np.concatenate(parts if displacements is None else parts[::-1]))
 
 
-@on_simulated_ranks(16, on_mpi={"ranks": 8, "p": [7]}, p=GROUPS)
+@on_simulated_ranks(16, on_mpi={"ranks": 5, "p": [5]}, p=GROUPS)
 def test_all_to_all(comm, p):
     with group(comm, p) as part:
         for n in (0, 1, 5) if part else []:
@@ -149,7 +149,7 @@ def test_all_to_all(comm, p):
             assert np.array_equal(recv.reshape(-1), np.repeat(np.arange(p) * p + part.rank, n))
 
 
-@on_simulated_ranks(16, on_mpi={"ranks": 8, "p": [7]}, p=GROUPS)
+@on_simulated_ranks(16, on_mpi={"ranks": 5, "p": [5]}, p=GROUPS)
 def test_all_to_all_v_with_pairs_that_say_nothing(comm, p):
     def count(source, target):
         return (source + 2 * target) % 3
@@ -164,7 +164,7 @@ def test_all_to_all_v_with_pairs_that_say_nothing(comm, p):
         assert np.array_equal(recv, np.concatenate([np.full(incoming[at], at * p + part.rank) for at in range(p)]))
 
 
-@on_simulated_ranks(16, on_mpi={"ranks": 8, "p": [7], "operation": ["sum"]}, p=GROUPS, operation=list(OPERATIONS))
+@on_simulated_ranks(16, on_mpi={"ranks": 5, "p": [5], "operation": ["sum"]}, p=GROUPS, operation=list(OPERATIONS))
 def test_reduce_scatter(comm, p, operation):
     with group(comm, p) as part:
         for counts in (_ragged(p), [0] * p, [3] * p) if part else []:
@@ -177,7 +177,7 @@ def test_reduce_scatter(comm, p, operation):
             assert np.array_equal(send, values(part.rank, sum(counts), "f4", operation))
 
 
-@on_simulated_ranks(16, on_mpi={"ranks": 8, "p": [7]}, p=GROUPS)
+@on_simulated_ranks(16, on_mpi={"ranks": 5, "p": [5]}, p=GROUPS)
 def test_scan_and_exscan(comm, p):
     with group(comm, p) as part:
         for n in (0, 1, 11) if part else []:
@@ -189,7 +189,7 @@ def test_scan_and_exscan(comm, p):
             assert np.array_equal(recv, reduced(part.rank, n, "i8", "sum") if part.rank else np.full(n, -1))
 
 
-@on_simulated_ranks(16, on_mpi={"ranks": 8, "p": [7]}, p=GROUPS)
+@on_simulated_ranks(16, on_mpi={"ranks": 5, "p": [5]}, p=GROUPS)
 def test_an_operation_that_does_not_commute_keeps_the_order_of_the_ranks(comm, p):
     def product(ranks):
         return fold(_product, [_matrices(rank, 3) for rank in ranks])
@@ -249,7 +249,7 @@ def test_a_users_mpi_operation(comm):
     op.Free()
 
 
-@on_simulated_ranks(16, on_mpi={"ranks": 8, "p": [3, 8]}, p=GROUPS)
+@on_simulated_ranks(16, on_mpi={"ranks": 5, "p": [3, 4]}, p=GROUPS)
 def test_nobody_leaves_the_barrier_before_the_last_has_come(comm, p):
     with group(comm, p) as part:
         for last in _roots(p) if part else []:

@@ -47,7 +47,7 @@ def check_matches_matrix(comm, p, name):
     np.testing.assert_allclose(x, all_x[sub.Get_rank()], atol=1e-12)
 
 
-@on_simulated_ranks(8, on_mpi={"p": [3, 8]}, p=[2, 3, 5, 8], name=list(graphs.NAMED))
+@on_simulated_ranks(8, on_mpi={"ranks": 5, "p": [3, 5]}, p=[2, 3, 5, 8], name=list(graphs.NAMED))
 def test_a_round_is_its_matrix(comm, p, name):
     check_matches_matrix(comm, p, name)
 
@@ -80,7 +80,7 @@ def check_exact(comm, p):
         assert len({row.tobytes() for row in cube}) == 1
 
 
-@on_simulated_ranks(16, on_mpi={"ranks": 8, "p": [1, 5, 8]}, p=[1, 2, 3, 5, 7, 8, 12, 13, 16])
+@on_simulated_ranks(16, on_mpi={"ranks": 5, "p": [1, 4, 5]}, p=[1, 2, 3, 5, 7, 8, 12, 13, 16])
 def test_finite_schedules_are_exact(comm, p):
     check_exact(comm, p)
 
@@ -100,7 +100,7 @@ def check_push_sum(comm, seed):
     np.testing.assert_allclose(state.estimate, before[:-1] / p, rtol=1e-6)
 
 
-@on_simulated_ranks(8, on_mpi={}, seed=[None, 0, 1, 3])
+@on_simulated_ranks(8, on_mpi={"ranks": 5}, seed=[None, 0, 1, 3])
 def test_push_sum_conserves_sums_at_every_round(comm, seed):
     check_push_sum(comm, seed)
 
@@ -130,7 +130,7 @@ def check_unbounded(comm, graph, seed):
     assert (value <= high + 1e-12).all()
 
 
-@on_ranks(8, seed=[None, 1], name=["ring", "complete", "star"])
+@on_ranks(5, seed=[None, 1], name=["ring", "complete", "star"])
 def test_pushes_that_wait_for_no_message_conserve_sums(comm, seed, name):
     check_unbounded(comm, graphs.named(name, comm.Get_size()), seed)
 
@@ -218,7 +218,7 @@ def check_overlapping_pushes(comm, p, bound):
         np.testing.assert_allclose(estimate, mean, atol=1e-6)
 
 
-@on_simulated_ranks(8, on_mpi={"p": [2, 8]}, p=[1, 2, 5, 8], bound=[0, 1, 3, None])
+@on_simulated_ranks(8, on_mpi={"ranks": 5, "p": [2, 5]}, p=[1, 2, 5, 8], bound=[0, 1, 3, None])
 def test_late_pushes_conserve_mass_and_reach_the_mean(comm, p, bound):
     check_overlapping_pushes(comm, p, bound)
 

@@ -25,7 +25,7 @@ def check_spread(comm, mode, seed):
     assert 0 <= heard.at <= last
 
 
-@on_simulated_ranks(8, on_mpi={"seed": [0, 1]}, mode=list(rumour.MODES), seed=[0, 1, 2, 3, 4])
+@on_simulated_ranks(8, on_mpi={"ranks": 5, "seed": [0, 1]}, mode=list(rumour.MODES), seed=[0, 1, 2, 3, 4])
 def test_everybody_is_told(comm, mode, seed):
     check_spread(comm, mode, seed)
 
@@ -37,7 +37,7 @@ def test_on_a_graph_with_given_rounds(comm, mode):
     assert (text == 1).all()
 
 
-@on_ranks(8, dead=[[1], [3, 6]])
+@on_ranks(5, dead=[[1], [2, 4]])
 def test_the_living_tell_each_other(comm, dead):
     if comm.Get_rank() in dead:
         return
