@@ -26,7 +26,7 @@ def row(
     name: str, ours: float | None, unit: str = "", other: float | None = None, *, most: float | None = None,
     least: float | None = None, most_ratio: float | None = None, least_ratio: float | None = None,
 ) -> Row:  # fmt: skip
-    """One row: a figure beside another one if there is one, and its target, for the figure or for their ratio."""
+    """Make a row: a figure, with another one to compare if given, and its target for the figure or for their ratio."""
     ratio = None if ours is None or other is None else ours / other
     target, met = "", None
     for sign, what, seen, limit in (
@@ -39,13 +39,13 @@ def row(
 
 
 def figures(n: int, module: str, *arguments: object, limit_s: float, ft: bool = False) -> Any:
-    """Run ``python -m MODULE FILE ARGUMENTS...`` on `n` ranks; gives what its rank 0 wrote into the file as JSON."""
+    """Run ``python -m MODULE FILE ARGUMENTS...`` on `n` ranks; returns what rank 0 wrote into the file as JSON."""
     program = ["-m", module, "{file}", *map(str, arguments)]
     return written(mpirun.command(n, program, ft=ft), limit_s)
 
 
 def written(command: Sequence[str], limit_s: float) -> Any:
-    """Run a command whose word ``{file}`` becomes a file's name; gives what it wrote into that file as JSON."""
+    """Run a command whose word ``{file}`` becomes a file's name; returns what it wrote into that file as JSON."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "figures.json"
         words = [str(path) if word == "{file}" else word for word in command]
@@ -67,7 +67,7 @@ def cpu_s(command: Sequence[str], limit_s: float) -> float:
 def output(
     command: Sequence[str], limit_s: float, cwd: Path | None = None, passed: Sequence[int] = ()
 ) -> tuple[int, str]:
-    """Run a command, in the project's folder by default; gives its exit status and what it said.
+    """Run a command, in the project's folder by default; returns its exit status and its output.
 
     That is its standard output, or, for a status in `passed`, its standard error.
 
@@ -107,7 +107,7 @@ def write(measure: Callable[..., Any]) -> None:
 def in_turns(
     comm: Any, contestants: Mapping[str, Callable[[], float | None]], budget: float, least: int = 3
 ) -> dict[str, list[float]]:
-    """Let all contestants alternate until the budget (s) is spent; gives what each call returned on this rank."""
+    """Let all contestants alternate until the budget (s) is spent; returns what each call returned on this rank."""
     found: dict[str, list[float]] = {name: [] for name in contestants}
     end, turn, more = time.perf_counter() + budget, 0, True
     while more:

@@ -1,4 +1,4 @@
-"""Patterns whose messages meet at cards: a program that runs on MPI itself and, the same, on simulated ranks.
+"""Patterns whose messages share cards: one program on MPI itself and on simulated ranks.
 
     mpirun -n 4 python -m bench._meeting RESULT.json     medians on MPI itself, by pattern, in seconds
 
@@ -31,7 +31,7 @@ _GO = 9
 
 
 class Patterns:
-    """The patterns on a communicator of four ranks; each returns what else it has seen, in seconds."""
+    """The patterns on a communicator of four ranks; each returns its further times in seconds."""
 
     def __init__(self, comm: Any) -> None:
         self.comm, self.carrier = comm, carrier.of(comm)
@@ -65,7 +65,7 @@ class Patterns:
             MPI.Request.Waitall([self.comm.Irecv(self.into[source], source) for source in range(1, self.comm.size)])
 
     def parameter_server(self) -> float | None:
-        """Gives when the first push was there."""
+        """Return when the first push had arrived."""
         if self.comm.rank:
             self.comm.Send(self.out, 0)
             self.comm.Recv(self.into[0], 0)
@@ -79,7 +79,7 @@ class Patterns:
         return first
 
     def short_beside_long(self) -> float | None:
-        """Gives the time of the short message, from the word to send it."""
+        """Return the time of the short message, from the request to send it."""
         comm, go = self.comm, self.short[:1]
         if comm.rank == 0:
             long = comm.Irecv(self.into[1], 1)
@@ -120,7 +120,7 @@ class Patterns:
             self.comm.Sendrecv(self.out, (rank + k) % size, 0, self.into[0], (rank - k) % size, 0)
 
     def broadcast(self) -> None:
-        """Down a binomial tree, to all children at once."""
+        """Broadcast down a binomial tree, to all children at once."""
         parent, children = {0: (None, (2, 1)), 1: (0, ()), 2: (0, (3,)), 3: (2, ())}[self.comm.rank]
         if parent is not None:
             self.comm.Recv(self.out, parent)
@@ -134,7 +134,7 @@ BESIDE = {"parameter_server": "first push at the server", "short_beside_long": "
 
 
 def measure(comm: Any, repetitions: int, together: Callable[[], object]) -> dict[str, float]:
-    """The median time of each pattern and of what it returns; `together` lets all begin.
+    """The median time of each pattern and of what it returns; `together` synchronises the beginning.
 
     Of ping-pongs the least round trip on rank 0: they give the terms of the network, without the machine's other work.
     """

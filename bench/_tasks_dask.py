@@ -1,4 +1,4 @@
-"""dask.distributed for `bench.scatter_gather`, on three worker processes; needs dask and nothing of ours.
+"""dask.distributed for `bench.scatter_gather`, on three worker processes; needs dask and no module of this project.
 
 dask has no chunks of its own (``batch_size`` of ``Client.map`` only splits the submission; each task stays a task,
 at about a millisecond), so a chunk is made as its users make one: a task that runs a hundred.
@@ -18,7 +18,7 @@ def square(x):
 
 
 def squares(numbers):
-    """A chunk of tasks as one task."""
+    """Run a chunk of tasks as one task."""
     return [square(x) for x in numbers]
 
 
@@ -42,7 +42,7 @@ def one_by_one(client, tasks=500):
 
 
 def main(path, budget):
-    """Alternate both until the time is up; after each turn all rates so far are in the file."""
+    """Alternate both until the time is up; after each turn all rates so far are written."""
     from distributed import Client, LocalCluster
 
     rates = {"chunks": [], "one by one": []}

@@ -36,7 +36,7 @@ def rows(budget: float) -> list[Row]:
 
 
 def measure(budget: str) -> list[Row]:
-    """Inside of a job: time everything, and on rank 0 make rows of it."""
+    """Time everything inside a job, and make rows of it on rank 0."""
     from mpi4py import MPI
 
     from emulator.measure import repetitions
@@ -61,7 +61,7 @@ def measure(budget: str) -> list[Row]:
 def _contenders(
     comm: Any, n: int, gloo: Callable[[np.ndarray], Callable[[], object]] | None
 ) -> list[tuple[str, Callable[[], object], Callable[[], int] | None]]:
-    """What is timed on messages of n bytes, as name, call and check."""
+    """The timed operations on messages of n bytes, as name, call and check."""
     from primitives.collectives.all_reduce import all_reduce
 
     send, recv = np.full(n // 8, 1.0 + comm.Get_rank()), np.zeros(n // 8)
@@ -85,7 +85,7 @@ def _contenders(
 
 
 def _gloo(comm: Any) -> Callable[[np.ndarray], Callable[[], object]] | None:
-    """Turns an array into gloo's all-reduce of it in place; None without PyTorch."""
+    """Make a function that all-reduces an array in place by gloo; None without PyTorch."""
     if importlib.util.find_spec("torch") is None:
         return None
     torch = importlib.import_module("torch")
@@ -104,7 +104,7 @@ def _gloo(comm: Any) -> Callable[[np.ndarray], Callable[[], object]] | None:
 
 
 def _batch(comm: Any, call: Callable[[], object]) -> int:
-    """How many operations make a repetition; the same on every rank."""
+    """Number of operations per repetition, equal on every rank."""
     call()
     comm.Barrier()
     began = time.perf_counter()
@@ -123,7 +123,7 @@ def _repeated(call: Callable[[], object], times: int) -> Callable[[], object]:
 
 
 def _floor(comm: Any, n: int) -> float:
-    """Seconds below which no all-reduce of n bytes can be, if every byte is copied and added by the cores there are."""
+    """Seconds below which no all-reduce of n bytes can be, if every byte is copied and added by the available cores."""
     from emulator.core import wall_clock
 
     p = comm.Get_size()
@@ -136,7 +136,7 @@ def _floor(comm: Any, n: int) -> float:
 
 
 def _on_all(comm: Any, busy: int, call: Callable[[], object]) -> float:
-    """Median seconds of a call while as many ranks make it at once as there are cores; the others sleep."""
+    """Median seconds of a call while as many ranks as cores make it at the same time; the others sleep."""
     comm.Barrier()
     times: list[float] = []
     if comm.Get_rank() < busy:
@@ -152,7 +152,7 @@ def _on_all(comm: Any, busy: int, call: Callable[[], object]) -> float:
 
 
 def _compare(p: int, n: int, medians: dict[tuple[str, int], float], floors: dict[int, float]) -> list[Row]:
-    """Rows of one size: what there is a target for first."""
+    """Rows of one size, those with a target first."""
     found = {name: seconds for (name, size), seconds in medians.items() if size == n}
     native = found.pop("native")
     limit = 0.8 if n >= 16 * LONG else 1.0 if n >= LONG else 2.0 if n <= SHORT else None

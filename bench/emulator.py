@@ -1,4 +1,4 @@
-"""What emulating costs and how exact it is: CPU per message, messages per second, error in emulated and wall time."""
+"""The cost and accuracy of emulation: CPU per message, messages per second, error in emulated and wall time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What recovery costs: from SIGKILL to the next complete step, a join, being ready, checksums, a checkpoint in memory.
+"""The cost of recovery: from SIGKILL to the next complete step, a join, readiness, checksums, a checkpoint in memory.
 
 Recovery is measured by drills of ring training, 16 ranks with one spare where there is one to be, a kill in the middle
 of the run each time; a join likewise, by the policy that goes on while the new process starts. Being ready is measured
@@ -47,13 +47,13 @@ def rows(budget: float) -> Iterator[Row]:
 
 
 def _recovery(policy: str, target_ms: float, budget: float) -> Row:
-    """From SIGKILL to the next complete step."""
+    """Measure from SIGKILL to the next complete step."""
     seconds = [one.recovery_seconds for one in _drills(policy, budget)]
     return _in_ms(f"kill to next step, {policy}", seconds, target_ms)
 
 
 def _join(budget: float) -> Iterator[Row]:
-    """From the start of a new process to the first step with it, and how long the others do no step for that."""
+    """Measure from a new process' start to the first step with it, and how long the others do no step for that."""
     joins = [join for one in _drills("rejoin", budget, steps=JOIN_STEPS) for join in one.joins]
     yield _in_ms("start of a process that joins to the first step with it", [join.seconds for join in joins])
     yield _in_ms("the other ranks stop for it", [join.stopped_s for join in joins], STOPPED_MS)
@@ -66,7 +66,7 @@ def _in_ms(what: str, seconds: list[float], target_ms: float | None = None) -> R
 
 
 def _drills(policy: str, budget: float, **order: Any) -> list[Any]:
-    """The evaluations of drills until the time is over."""
+    """The evaluations of drills until the time is up."""
     from faults.drill import drill
     from faults.drill.request import Request
 
@@ -93,7 +93,7 @@ def _job(n: int, part: str, budget: float) -> list[Row]:
 
 
 def _ready(policy: str, budget: float) -> list[Row]:
-    """Steps without and with recovery, block by block, for a short gradient and a long one; and with checksums."""
+    """Measure steps without and with recovery, block by block, for a short and a long gradient; and with checksums."""
     found = []
     variants = [
         (0, 0, False, "gradient of 19 KiB", READY_LIMIT),
@@ -156,7 +156,7 @@ def _blocks(policy: str, ballast: int, every: int, checksum: bool, budget: float
                     step(ready, number)
                 times[ready].append((time.perf_counter() - began) / _BLOCK)
                 if ready and job.next(target):
-                    raise RuntimeError("a step is left to do behind the last one")
+                    raise RuntimeError("a step is left to do after the last one")
             going = bool(world.bcast(time.monotonic() < end or len(times[True]) < _FEWEST_BLOCKS))
     return times[False][1:], times[True][1:]  # buffers are laid out in the first
 
@@ -174,14 +174,14 @@ def _learner(kind: Callable[..., Any], ballast: int) -> Any:
 
 
 def _meet(world: Any, pause_s: float) -> None:
-    """A barrier in which nobody keeps a core from those that still work."""
+    """Synchronise at a barrier in which no rank takes a core from those that still work."""
     request = world.Ibarrier()
     while not request.Test():
         time.sleep(pause_s)
 
 
 def _buddy(budget: float) -> list[Row]:
-    """A save of 64 MiB on every rank beside one copy of 64 MiB on every rank."""
+    """Measure a save of 64 MiB on every rank and a copy of 64 MiB on every rank."""
     from mpi4py import MPI
 
     from faults.checkpoint.buddy import Buddy
@@ -214,7 +214,7 @@ def _buddy(budget: float) -> list[Row]:
 
 
 def _torch(restart: Row) -> Row:
-    """Our restart beside torchrun's, or a row that says why there is none."""
+    """Compare our restart with torchrun's, or give a row that says why it cannot be compared."""
     name, ours = f"p={RANKS} kill to next step, restart / torchrun's elastic restart", restart["ours"]
     interpreter = _elastic.python()
     if interpreter is None:
@@ -224,7 +224,7 @@ def _torch(restart: Row) -> Row:
 
 
 def measure(part: str, budget: str) -> list[Row]:
-    """One part, as the ranks of a job measure it."""
+    """Measure one part, as the ranks of a job."""
     return _buddy(float(budget)) if part == "buddy" else _ready(part, float(budget))
 
 

@@ -1,4 +1,4 @@
-"""What the network costs a rank: a random draw, a message's jitter and loss, a copy of the whole network."""
+"""The cost of the network on a rank: a random draw, a message's jitter and loss, a copy of the whole network."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def rows(budget: float) -> list[Row]:
 
 
 def _interleaved(one: Callable[[], object], other: Callable[[], object] | None, seconds: float) -> tuple[float, float]:
-    """Give the median CPU seconds per call of one or two functions, in turns."""
+    """Median CPU seconds per call of one or two functions, by turns."""
     # CPU time, because what counts is the work that a message costs, whoever else wants the core.
     functions = [function for function in (one, other) if function is not None]
     timers = [timeit.Timer(function, timer=time.process_time) for function in functions]

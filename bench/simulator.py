@@ -106,7 +106,7 @@ _SEEDS = 3000
 
 
 def _agreement() -> Row:
-    """How many random programs see the same on simulated ranks as in the second simulator of the tests."""
+    """Number of random programs with the same result on simulated ranks as in the tests' second simulator."""
     from tests.emulator.sim import reference
 
     alike = sum(seen == expected for seen, expected in (reference.both(seed, 1 + seed % 3) for seed in range(_SEEDS)))
@@ -114,7 +114,7 @@ def _agreement() -> Row:
 
 
 def _emulated() -> Row:
-    """How many programs that could be compared do not see the same in the emulated engine, in any physical order."""
+    """Number of comparable programs with another result in the emulated engine, in any physical order."""
     from tests.emulator.sim.differences import NETWORKS, differences
 
     found = [differences(ranks, name, range(-1, 1), range(8)) for ranks in (2, 5, 9, 16) for name in NETWORKS]
@@ -123,7 +123,7 @@ def _emulated() -> Row:
 
 
 def _real(ranks: int = 6, seeds: int = 300) -> Row:
-    """The same of random programs on real emulated ranks."""
+    """Number of random programs with another result on real emulated ranks."""
     from emulator.launch import mpirun
 
     command = mpirun.command(ranks, ["-m", "tests.emulator.sim.differences", str(seeds)])
@@ -133,7 +133,7 @@ def _real(ranks: int = 6, seeds: int = 300) -> Row:
 
 
 def _orders(budget: float) -> Row:
-    """Orders of the messages of a program of four ranks that a search tries in a minute of wall time."""
+    """Number of message orders of a program of four ranks that a search tries in a minute of wall time."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "emulator", "search", "--simulate", "4", "--orders", "500", "--quiet",
                    "--budget", f"{budget:g}", "--out", folder + "/run", "examples/interleavings/start.py"]  # fmt: skip

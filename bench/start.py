@@ -1,4 +1,4 @@
-"""From mpirun to the first line of a demo, and the CPU time of a job that does nothing, emulated and not.
+"""From mpirun to the first line of a demo, and the CPU time of an empty job, emulated and not.
 
 The demo is started by a plain mpirun, as a user does it, and is ended in order when its first line is there.
 """
@@ -25,7 +25,7 @@ _MANY, _TURNS, _JOB_WITHIN_S = 64, 3, 300.0
 
 
 def rows(budget: float) -> list[Row]:
-    """Start and end the demo for `budget` seconds; the median, and the slowest start."""
+    """Start and end the demo for `budget` seconds: the median and the slowest start."""
     begin, taken = time.monotonic(), []
     while len(taken) < _FEWEST or (len(taken) < _MOST and time.monotonic() - begin < budget):
         taken.append(first_line())

@@ -1,4 +1,4 @@
-"""What recording a timeline costs: CPU time of an emulated message of a ring, with and without, by turns."""
+"""The cost of recording a timeline: CPU time of an emulated message of a ring, with and without, by turns."""
 
 from __future__ import annotations
 

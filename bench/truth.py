@@ -1,4 +1,4 @@
-"""The product beside others on this machine: other tools' links, and the real kernel's patterns beside emulated ones.
+"""The product compared with others on this machine: other tools' links, and the kernel's patterns.
 
 The real kernel: two network namespaces on a cable that tc's tbf limits (`scripts/two-hosts`), TCP between them.
 demos.links measures it and writes a network file; then the same demos run there and on simulated ranks with that file,
@@ -96,7 +96,7 @@ def _terms(text: str, path: Path) -> dict[str, float]:
 
 
 def _of_table(text: str) -> dict[str, float]:
-    """Terms of the table of mpi4py.bench by the fit that our own points get."""
+    """Fit mpi4py.bench's table by the fit that our own points get."""
     from emulator.measure.fit import fit
     from emulator.measure.model import MESSAGE, Point
 
@@ -106,7 +106,7 @@ def _of_table(text: str) -> dict[str, float]:
 
 
 def _kernel(folder: Path, budget: float) -> Iterator[Row]:
-    """Patterns on four hosts behind tbf, and on simulated ranks with the terms that were measured between two."""
+    """Compare patterns on four hosts limited by tbf with simulated ranks with terms measured between two."""
     net = folder / "measured.toml"
     common = ["--quiet", "--budget", f"{budget:g}", "--out"]
     probe = [*common, str(folder / "k"), "--alone", "--sizes", _PROBED, "--save", str(net)]
@@ -212,7 +212,7 @@ def _demo(name: str) -> list[str]:
 
 
 def _in_namespaces(words: Sequence[str], settings: Sequence[str] = ()) -> str | None:
-    """Run scripts/two-hosts with settings of Open MPI; the reason if this machine cannot."""
+    """Run scripts/two-hosts with settings of Open MPI; returns the reason if this machine cannot."""
     command = ["env", *settings, str(_ROOT / "scripts" / "two-hosts"), *_LINE, *words]
     status, text = output(command, _LIMIT_S, passed=[_CANNOT])
     return text.strip().removeprefix("two-hosts: cannot run here: ") if status else None

@@ -75,7 +75,7 @@ def main(run: Run) -> None:
 
 
 def _collective(run: Run, counts: list[int]) -> list[dict[str, Any]]:
-    """Measure the three patterns whose every step has a beginning and an end."""
+    """Measure the three patterns whose steps have a common beginning and end."""
     jobs = []
     for p, size in itertools.product(counts, run.sizes):
         comm: Any = run.sub(p)
@@ -101,13 +101,13 @@ def _mean(comm: Any, algorithm: str, x: np.ndarray) -> np.ndarray:
 
 @cache
 def shortest_schedule(p: int) -> list[Mixing]:
-    """The shorter of the schedules that average p ranks exactly."""
+    """The shorter schedule of those that average p ranks exactly."""
     known = [schedules.base_graph(p), schedules.one_peer_exponential(p)]
     return min((way for way in known if mixing.contraction(way) < 1e-9), key=len)
 
 
 def _algorithm(run: Run, comm: MPI.Intracomm, size: int) -> str:
-    """The all-reduce algorithm: on a network the quickest by the exact forms, else what ``auto`` takes."""
+    """The all-reduce algorithm: on a network the fastest by the exact forms, else that of ``auto``."""
     if run.network is None:
         return tuning.automatic(comm, size)
     path = run.network.between(0, 1)
@@ -116,12 +116,12 @@ def _algorithm(run: Run, comm: MPI.Intracomm, size: int) -> str:
 
 @cache
 def _quickest_all_reduce(p: int, count: int, alpha: float, beta: float) -> str:
-    """The quickest algorithm for `count` float64; found once for all simulated ranks."""
+    """The fastest algorithm for `count` float64; computed once for all simulated ranks."""
     return min(ALGORITHMS, key=lambda name: costs.exact(name, p, count, 8, alpha, beta))
 
 
 def through_coordinator(comm: Any, x: np.ndarray) -> np.ndarray:
-    """The mean of all ranks' vectors (of one length), on every rank: rank 0 receives all and answers all."""
+    """The mean of all ranks' vectors (of one length) on every rank: rank 0 receives all and sends the mean to all."""
     p, rank = comm.Get_size(), comm.Get_rank()
     if rank != 0:
         mean = np.empty_like(x)
@@ -165,7 +165,7 @@ def _predict(run: Run, rows: list[dict[str, Any]]) -> None:
 
 
 def _own_terms(rows: list[dict[str, Any]], name: str, p: int) -> tuple[float, float]:
-    """Alpha and beta with which a pattern's closed form gives its times at the shortest and the longest vector."""
+    """Alpha and beta with which a pattern's closed form gives the measured times of the shortest and longest vector."""
     mine = sorted((row for row in rows if (row["pattern"], row["ranks"]) == (name, p)), key=itemgetter("bytes"))
     (steps, volume, quick), (steps_long, volume_long, slow) = (
         (*(price(name, p, row["bytes"], *unit, row.get("algorithm", "")) for unit in ((1.0, 0.0), (0.0, 1.0))),

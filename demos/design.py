@@ -38,7 +38,7 @@ def main() -> None:
 
 
 def _verb(function: Callable[..., None]) -> Callable[..., None]:
-    """A command on one SHEET, with the options that all of them have; the function gets an `Asked` in their place."""
+    """Make a command on one SHEET, with the options that all of them have."""
 
     @functools.wraps(function)
     def command(sheet: str, terms: str | None, change: tuple[str, ...], **options: Any) -> None:

@@ -40,7 +40,7 @@ HELD_OUT = 360  # images that no client trains on
 
 @dataclass
 class Setting:
-    """Data and behaviour of all clients: any rank can compute any client's part, for the check."""
+    """Data and behaviour of all clients, so that any rank can compute any client's part for the check."""
 
     p: int
     seed: int
@@ -63,7 +63,7 @@ class Setting:
         return self.declared * (10 if client >= self.p - self.slow else 1)
 
     def train(self, client: int, model: np.ndarray, number: int) -> tuple[np.ndarray, float]:
-        """Some local steps from `model`; the first `liars` clients send the opposite of what they have learned."""
+        """Do some local steps from `model`; the first `liars` clients send the opposite of what they learned."""
         shard, learned = self.shards[client - 1], model.copy()
         for step in range(number * LOCAL_STEPS, (number + 1) * LOCAL_STEPS):
             learned -= RATE * digits.batch_gradient(learned, shard, self.seed, client, step, BATCH)
@@ -77,7 +77,7 @@ class Setting:
 
 @cache
 def _shards(clients: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Each client's images and labels; only read, so that simulated ranks share them."""
+    """Each client's images and labels, read only, so that simulated ranks share them."""
     images, labels = (part[HELD_OUT:] for part in digits.load())
     return [(images[k::clients], labels[k::clients]) for k in range(clients)]
 
@@ -184,7 +184,7 @@ def _check(run: Run, setting: Setting, model: np.ndarray, count: int, asked: int
 
 
 def _lie(run: Run, setting: Setting, count: int, liars: int) -> None:
-    """All clients in every round, without drop-outs; the first few lie: one row for each rule."""
+    """Run all rules with all clients in every round, the first few lying: one row for each rule."""
     rows = []
     each = live_s(run, 2 * len(RULES) * (run.size - 1) * (2 + LOCAL_STEPS * digits.GRADIENT))
     if count * each > run.budget / 2:
@@ -208,7 +208,7 @@ def _lie(run: Run, setting: Setting, count: int, liars: int) -> None:
 
 
 def _seldom(run: Run, setting: Setting) -> None:
-    """The same number of local steps, with an all-reduce after every 1, 4, 16, 40 of them; all ranks train."""
+    """Train with the same number of local steps, with an all-reduce after every 1, 4, 16, 40 of them."""
     shard = setting.shards[run.rank % (run.size - 1)]
 
     def inner(model: np.ndarray, step: int) -> np.ndarray:
@@ -236,7 +236,7 @@ def _seldom(run: Run, setting: Setting) -> None:
 
 
 def _affordable(run: Run) -> list[int]:
-    """Those of `GAPS` whose all-reduces a simulation of many ranks can carry out in half of its budget."""
+    """Those of `GAPS` whose all-reduces a simulation of many ranks can do in half of its budget."""
     costs_s = [live_s(run, run.size * (STEPS * digits.GRADIENT + STEPS // gap * 2 * (run.size - 1))) for gap in GAPS]
     kept = affordable(reversed([*zip(GAPS, costs_s, strict=True)]), run.budget / 2)
     if dropped := [gap for gap in GAPS if gap not in kept]:
@@ -282,7 +282,7 @@ def _round_time(run: Run, record: Round, training: float | None, n: int) -> floa
 
 
 def _keep_seldom(run: Run, row: dict[str, Any], n: int, declared: float) -> dict[str, Any]:
-    """One gap between all-reduces of n bytes, with the bytes that each rank has moved and the predicted time."""
+    """Record one gap between all-reduces of n bytes, with the bytes each rank moved and the predicted time."""
     row["bytes_per_rank"] = 2 * (run.size - 1) / run.size * n * row["rounds"]
     row["predicted"] = None
     if run.network is not None:

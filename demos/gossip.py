@@ -41,7 +41,7 @@ ALL = "ring,torus,star,random-regular,exponential,complete"
 
 @dataclass
 class Way:
-    """One way to average."""
+    """A way to average."""
 
     name: str
     values: Callable[[Any, np.ndarray], Iterator[np.ndarray]]  # (comm, x): a value before and after each round
@@ -86,7 +86,7 @@ def main(run: Run, names: str, error: float, rumours: int) -> None:
 
 
 def _affordable(run: Run, names: tuple[str, ...]) -> tuple[str, ...]:
-    """Those of the graphs on which a simulation of many ranks can average for a few rounds within its budget."""
+    """The graphs on which a simulation of many ranks can average for a few rounds within its budget."""
     sent = [FEWEST_ROUNDS * sum(map(len, graph.neighbours)) for graph in _chosen(names, run.size)]
     kept = tuple(name for name, messages in zip(names, sent, strict=True) if live_s(run, messages) <= run.budget)
     if not kept:
@@ -99,7 +99,7 @@ def _affordable(run: Run, names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _share_table(run: Run) -> tuple[np.ndarray, np.ndarray]:
-    """Give every rank its part's column sums and row count, and the whole table's column means for the check."""
+    """Give every rank column sums and row count of its part, and the whole table's column means for the check."""
 
     def parts() -> list[tuple[np.ndarray, np.ndarray]]:
         table = datasets.breast_cancer()[:, :-1]
@@ -122,13 +122,13 @@ def _by_mixing(mixings: Sequence[Mixing]) -> Callable[[Any, np.ndarray], Iterato
 
 @cache
 def _chosen(names: tuple[str, ...], p: int) -> list[graphs.Graph]:
-    """The graphs of these names; found once for all simulated ranks, as their figures are."""
+    """The graphs of these names; made once for all simulated ranks, as are their figures."""
     return [graphs.named(name, p) for name in names]
 
 
 @cache
 def _ways(names: tuple[str, ...], p: int, n: int, seed: int) -> list[Way]:
-    """All ways that are compared: the graphs, the finite schedules, pairwise, push-sum.
+    """All compared ways to average: the graphs, the finite schedules, pairwise, push-sum.
 
     Parameters
     ----------
@@ -189,7 +189,7 @@ def _converge(run: Run, way: Way, x: np.ndarray, truth: np.ndarray, error: float
 
 
 def _late(run: Run, x: np.ndarray, truth: np.ndarray) -> None:
-    """Push-sum that waits for no message of the last rounds: conserved sums, and how close it comes to the mean."""
+    """Run push-sum without waiting for messages of the last rounds: conserved sums, and the distance to the mean."""
     state = PushSum(run.comm, x, graphs.complete(run.size), bound=LATE, seed=run.seed)
     state.run(PUSHES)
     mean = state.finish()
@@ -221,7 +221,7 @@ def _time(run: Run, names: tuple[str, ...]) -> None:
 
 @cache
 def _timed(p: int, names: tuple[str, ...]) -> dict[str, list[Mixing]]:
-    """Graphs with five rounds each, and one pass of the exact schedules."""
+    """The timed ways: graphs with five rounds each, and one pass of the exact schedules."""
     found = {}
     for name in names:
         if name in graphs.NAMED:  # a graph given by its edges is for one number of ranks
@@ -236,7 +236,7 @@ def _job(comm: Any, p: int, size: int, name: str, names: tuple[str, ...]) -> Job
 
 @cache
 def _mixed(p: int, name: str, names: tuple[str, ...]) -> np.ndarray:
-    """Each rank's answer where it begins with its number."""
+    """Each rank's answer when every rank begins with its number."""
     expected = np.arange(p, dtype=float)
     for w in _timed(p, names)[name]:
         expected = w.matrix() @ expected

@@ -50,7 +50,7 @@ def main(run: Run) -> None:
 
 
 def job(comm: MPI.Intracomm | None, ranks: int, size: int) -> Job:
-    """Prepare one incast of `size` bytes from each rank of `comm` but 0; None on ranks that are not in it."""
+    """Prepare an incast of `size` bytes from each rank of `comm` except 0; None on ranks that are not in it."""
     prepared = Job("incast", ranks, size, first_ranks(ranks), comm, labels={"senders": ranks - 1})
     if comm is None:
         return prepared
@@ -74,7 +74,7 @@ def job(comm: MPI.Intracomm | None, ranks: int, size: int) -> Job:
 
 
 def conclude(run: Run, series: list[Series]) -> None:
-    """Put the measurements beside the formula, on rank 0; busbw is what goes into the receiver."""
+    """Compare the measurements with the formula on rank 0; busbw is the rate into the receiver."""
     configured = on_network(run.network) if run.network is not None else lambda *_: None
     # Fitted are the terms of one queue: S = 1, V = number of senders.
     found = formula(run, series, configured, lambda _, ranks: costs.terms("incast", ranks - 1), "incast")

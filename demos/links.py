@@ -56,21 +56,21 @@ def main(run: Run, pairs: int, save: str | None, alone: bool) -> None:
 
 
 def _hosts(run: Run) -> list[str]:
-    """The host of each rank: that of the network where there is one, then on rank 0 only."""
+    """The host of each rank, by the network if there is one (on rank 0 only)."""
     if run.network is not None:
         return [f"host {run.network.host_of(rank)}" for rank in range(run.size)] if run.rank == 0 else []
     return run.control.allgather(MPI.Get_processor_name())
 
 
 def _check_save(save: str | None) -> None:
-    """Refuse, before anything is measured, a file that cannot be written."""
+    """Refuse, before measuring, a file that cannot be written."""
     if save and (not save.endswith(".toml") or not Path(save).absolute().parent.is_dir()):
         raise UsageError(f"--save takes a network file's name in a folder that exists, such as net.toml, got {save}")
     results.check_writable(save, "--save")
 
 
 def _check_between(pairs: Collection[tuple[int, ...]], hosts: Sequence[str]) -> None:
-    """Refuse a sample of pairs without a link between hosts, which is what a network file is about."""
+    """Refuse a sample of pairs without a link between hosts, which a network file needs."""
     if len(set(hosts)) > 1 and all(hosts[a] == hosts[b] for a, b in pairs):
         raise UsageError(
             f"--save needs a link between hosts, got a sample of {len(pairs)} links inside of hosts: raise --pairs"
@@ -78,7 +78,7 @@ def _check_between(pairs: Collection[tuple[int, ...]], hosts: Sequence[str]) -> 
 
 
 def _save(run: Run, hosts: Sequence[str], path: Path) -> None:
-    """Write the network file, and say what it leaves out."""
+    """Write the network file, and print what it leaves out."""
     where = f"on network {run.network.name}" if run.network is not None else f"on {', '.join(sorted(set(hosts)))}"
     about = f"measured by demos.links on {run.result['started']} between ranks {where}"
     text, left_out = network_file.written(run.fits, hosts, about, run.extra["limits"])
@@ -92,7 +92,7 @@ def _save(run: Run, hosts: Sequence[str], path: Path) -> None:
 
 
 def tournament(ranks: int) -> Iterator[list[Pair]]:
-    """Rounds in which every rank meets each other once, all pairs of a round being disjoint (the circle method).
+    """Rounds in which every two ranks meet once, with disjoint pairs in a round (the circle method).
 
     There are at least 2 ranks; with an odd number one rank rests in each round.
     """
@@ -106,7 +106,7 @@ def tournament(ranks: int) -> Iterator[list[Pair]]:
 
 
 def _rounds(run: Run, wanted: int) -> list[list[Pair]]:
-    """The rounds of a tournament that have so many pairs, those of a random sample where it has more.
+    """The rounds of a tournament with that many pairs, or those of a random sample of its pairs.
 
     Simulated ranks measure no more pairs than that: a round of thousands of them has thousands.
     """
@@ -121,14 +121,14 @@ def _rounds(run: Run, wanted: int) -> list[list[Pair]]:
 
 
 def _cut(rounds: list[list[Pair]], wanted: int, rng: np.random.Generator) -> list[list[Pair]]:
-    """Leave so many pairs of these rounds: that of ranks 0 and 1, and a random sample of the others."""
+    """Reduce these rounds to that many pairs: that of ranks 0 and 1, and a random sample of the others."""
     others = [pair for pairs in rounds for pair in pairs if pair != (0, 1)]
     kept = {others[at] for at in rng.permutation(len(others))[: wanted - 1]} | {(0, 1)}
     return [[pair for pair in pairs if pair in kept] for pairs in rounds]
 
 
 def _jobs(run: Run, hosts: Sequence[str], rounds: Sequence[list[Pair]]) -> tuple[list[repetitions.Job], set[Pair]]:
-    """All sizes for one pair of each kind, a few for every other pair of the rounds; and those examples."""
+    """Make jobs of all sizes for one pair of each kind, of a few for every other; returns them and those pairs."""
     fine = microbenchmarks.link_sizes(run.sizes, run.seed)
     coarse = sorted({n for n in _MAP_SIZES if n < max(run.sizes)} | {max(run.sizes)})
     examples: dict[Any, Pair] = {}
@@ -147,7 +147,7 @@ def _jobs(run: Run, hosts: Sequence[str], rounds: Sequence[list[Pair]]) -> tuple
 
 
 def _communicators(run: Run, pairs: Sequence[Pair]) -> Iterator[tuple[Pair, Any]]:
-    """Split the world into disjoint pairs; gives each pair and, on its two ranks, its communicator."""
+    """Split the world into disjoint pairs; returns the pairs, and to each two ranks their communicator."""
     mine = next((index for index, pair in enumerate(pairs) if run.rank in pair), None)
     comm = run.comm.Split(MPI.UNDEFINED if mine is None else mine, run.rank)
     for index, pair in enumerate(pairs):
@@ -163,7 +163,7 @@ def _kind(run: Run, hosts: Sequence[str], pair: Pair) -> Any:
 
 
 def _conclude(run: Run, series: Sequence[repetitions.Series], examples: set[Pair], hosts: Sequence[str]) -> None:
-    """Fit every measured direction and put it beside what is configured."""
+    """Fit every measured direction and compare it with the configuration."""
     by_pair: dict[Pair, list[repetitions.Series]] = {}
     for one in series:
         by_pair.setdefault(one.job.members, []).append(one)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Membership by SWIM: the ranks detect which of them are alive.
+"""Membership by SWIM: ranks detect which of them are alive.
 
 The last rank falls silent, is suspected, then declared dead, and learns that it is evicted when it answers again.
 """

@@ -1,4 +1,4 @@
-"""Parameter server: the time of a push and pull, and staleness against waiting under a straggler.
+"""Parameter server: the time of a push and pull, and staleness against waiting with a straggler.
 
     mpirun -n 16 python -m demos.parameter_server --consistency ssp --staleness 3 --slow '15 x4'
 
@@ -79,7 +79,7 @@ def main(
 
 
 def _affordable(run: Run, task: Task) -> Task:
-    """The task with as many iterations as a simulation of many ranks can train in half of its budget, twice each.
+    """The task with as many iterations as a simulation of many ranks can do twice in half of its budget.
 
     The second time it is in one process, for the check; the trade takes as long again.
     """
@@ -106,7 +106,7 @@ def parse_slow(texts: tuple[str, ...], servers: int, size: int) -> dict[int, flo
 
 
 def price(run: Run, servers: int, counts: list[int]) -> None:
-    """Time synchronous pushes and pulls on so many ranks beside the closed form."""
+    """Time synchronous pushes and pulls on `p` ranks and compare with the closed form."""
     rows = []
     jobs = push_pull.affordable_jobs(run, counts, servers, STEPS_TIMED, run.budget / 4)
     with run.progress(len(jobs), "push and pull") as bar:
@@ -184,7 +184,7 @@ def _fitted(run: Run, rows: list[dict[str, Any]], servers: int) -> Predict:
 
 
 def learn(run: Run, task: Task, rule: Consistency) -> float:
-    """Train, check against one process, keep loss, staleness and bytes; returns the seconds it took, on every rank."""
+    """Train, check against one process, record loss, staleness and bytes; returns the seconds on every rank."""
     trained = train(run, task, rule)
     if run.rank == 0:
         _keep(run, task, rule, trained)
@@ -229,7 +229,7 @@ def _check(
 
 
 def trade(run: Run, task: Task, seconds: float, rules: list[Consistency]) -> None:
-    """Run all rules for the same time under one straggler: steps, waiting, staleness and loss of each."""
+    """Run all rules for the same time with one straggler: steps, waiting, staleness and loss of each."""
     slow = task.slow or {run.size - 1: 4.0}
     if run.size - task.servers < 2:
         run.extra["no_trade"] = "a trade between staleness and waiting needs two workers: left out"

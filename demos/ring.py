@@ -59,7 +59,7 @@ def main(run: Run, algorithm: str, every_rank: bool, t_comp: float, alone: bool)
 
 
 def _conclude(run: Run, series: list[repetitions.Series], patterns: list[str], hosts: list[str], t_comp: float) -> None:
-    """Turn what was measured into the result: medians, fits, predictions, and how many nodes are worth having."""
+    """Convert the measurements to the result: medians, fits, predictions, and the number of nodes to request."""
     from emulator.measure.closed_loop import closed_loop, configured_terms
     from emulator.measure.terms import fit_run, uncrowded
 
@@ -85,7 +85,7 @@ def _ranks(run: Run) -> list[int]:
 
 
 def _check(run: Run, t_comp: float) -> None:
-    """Refuse what could not be fitted or interpreted, before anything is measured."""
+    """Refuse, before measuring, what could not be fitted or interpreted."""
     if t_comp <= 0:
         raise UsageError(f"the compute time of a step must be > 0 s, got --t-comp {t_comp:g}: write e.g. '100 ms'")
     if len(sizes := [size for size in run.sizes if size]) < 2:
@@ -95,7 +95,7 @@ def _check(run: Run, t_comp: float) -> None:
 
 
 def _jobs(run: Run, patterns: list[str], ranks: list[int], every_rank: bool) -> list[repetitions.Job]:
-    """Messages between ranks 0 and 1, reductions on rank 0, and every all-reduce beside the native one."""
+    """Make the jobs: messages between ranks 0 and 1, reductions on rank 0, and every all-reduce with the native one."""
     one_way = run.network is not None
     sizes = sorted({0, *run.sizes}) if one_way else microbenchmarks.link_sizes(run.sizes, run.seed)
     jobs = microbenchmarks.messages(run.sub(2), (0, 1), sizes, one_way=one_way)
@@ -122,12 +122,12 @@ def _jobs(run: Run, patterns: list[str], ranks: list[int], every_rank: bool) -> 
 
 @cache
 def _jobs_of_others(names: tuple[str, ...], p: int, sizes: tuple[int, ...]) -> list[repetitions.Job]:
-    """The jobs on p ranks for a rank that is none of them; simulated ranks share them."""
+    """The jobs on p ranks for a rank that is not among them; simulated ranks share them."""
     return [repetitions.Job(name, p, n, first_ranks(p)) for n in sizes for name in names]
 
 
 def _exact(run: Run) -> bool:
-    """Whether a simulation declares compute: it may make arrays in a timed operation, and need none on many ranks."""
+    """Whether a simulation declares compute, so that arrays may be made in a timed operation, or none on many ranks."""
     return run.clock == "simulated" and run.options.compute == "none"
 
 

@@ -88,7 +88,7 @@ def main(
 
 
 class _Scale:
-    """The rows that are known so far."""
+    """The rows known so far."""
 
     def __init__(self, network: Network, size: int, t_comp: float, live: int, every_rank: bool, budget: float) -> None:
         self.network, self.size, self.t_comp = network, size, t_comp
@@ -104,7 +104,7 @@ class _Scale:
         return {"scale": told, "warnings": self.left_out}
 
     def add(self, p: int) -> None:
-        """Simulate every pattern on p nodes, as far as that is asked for and time is left."""
+        """Simulate every pattern on p nodes, as far as requested and while time is left."""
         network = self.network.sized(p)
         for name in PATTERNS:
             if name == "parameter server" and p == 2:
@@ -119,7 +119,7 @@ class _Scale:
             self.rows.append(row | {"algorithm": _algorithm(network, p, self.size) if name == "all-reduce" else None})
 
     def _predicted(self, name: str, p: int, network: Network) -> float | None:
-        """The closed form; that of gossip takes a message-by-message replay, so none beyond the live ranks."""
+        """The closed form; gossip's needs a message-by-message replay, so none beyond the live ranks."""
         if p <= self.live:
             alpha, beta = network.slowest_path(range(p))
         else:  # too many paths to look at each
@@ -145,13 +145,13 @@ class _Scale:
         return None if why or p > self.live else (_seconds(name, p, self.size, network), "live")
 
     def _too_long(self, algorithm: str, p: int) -> str:
-        """What a replay takes where that is more than the budget; else nothing."""
+        """The time of a replay if it exceeds the budget; else nothing."""
         took = costs.terms(algorithm, p).steps * (_REPLAYED_STEP_S + p * _REPLAYED_RANK_S)
         why = f"its replay would take about {format_time(took, 1)}; give a larger --budget"
         return why if took > self.budget else ""
 
     def _lacking(self, name: str, p: int) -> str:
-        """What there is too little of to run every rank live; nothing where there is enough of all."""
+        """The resource that is too small to run every rank live; nothing if none is."""
         import psutil
 
         if time.perf_counter() > self.until:
@@ -164,14 +164,14 @@ class _Scale:
 
 
 def _algorithm(network: Network, p: int, size: int) -> str:
-    """The all-reduce that is quickest by its closed form."""
+    """The all-reduce that is fastest by its closed form."""
     path = network.between(0, 1)
     chosen = ALGORITHMS if p & (p - 1) == 0 else ALGORITHMS[:1]
     return min(chosen, key=lambda name: _form(name, p, size, path.alpha, path.beta))
 
 
 def _form(algorithm: str, p: int, size: int, alpha: float, beta: float) -> float:
-    """The closed form, in seconds: the ring's with uneven blocks, the others' on p = 2^k."""
+    """The closed form in seconds: the ring's with uneven blocks, the others' for p = 2^k."""
     if algorithm == "ring":
         return float(costs.exact(algorithm, p, size // 8, 8, alpha, beta))
     return float(costs.seconds(algorithm, p, size, alpha, beta))
@@ -193,7 +193,7 @@ def _seconds(name: str, p: int, size: int, network: Network) -> float:
 
 
 def causes(network: Network) -> list[str]:
-    """What a network has that closed forms of one idle path do not know."""
+    """Properties of a network that closed forms of one idle path ignore."""
     spec, found = network.spec, []
     if network.sized(64).links:
         found.append("hosts share links, at which messages of other pairs queue (contention)")

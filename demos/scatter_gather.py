@@ -91,7 +91,7 @@ def main(
 
 
 def _texts(run: Run, documents: int) -> list[corpus.Document]:
-    """The documents, read by rank 0 for all; simulated ranks have the same ones, not a copy each."""
+    """The documents, read by rank 0; simulated ranks share them."""
     if run.clock == "simulated":
         return _load(documents)
     texts: list[corpus.Document] = run.control.bcast(corpus.load(documents) if run.rank == 0 else None)
@@ -102,7 +102,7 @@ _load = cache(corpus.load)
 
 
 def _count_words(run: Run, texts: list[corpus.Document]) -> None:
-    """Workers count the words of their chunks, rank 0 adds the counts up; against one process."""
+    """Count words on workers and add the counts on rank 0; compare with one process."""
     chunks = [[document.text for document in texts[at : at + CHUNK]] for at in range(0, len(texts), CHUNK)]
 
     def count(chunk: list[str]) -> Counter[str]:
@@ -124,7 +124,7 @@ def _count_words(run: Run, texts: list[corpus.Document]) -> None:
 
 
 def _uneven(run: Run, texts: list[corpus.Document]) -> None:
-    """The same tasks, of uneven cost, handed out in three ways."""
+    """Distribute the same tasks of uneven cost in three ways."""
     lengths = sorted(len(document.text) for document in texts[:: max(1, len(texts) // (12 * run.size))])
     total = SECONDS_PER_CHARACTER * sum(lengths)
 
@@ -162,7 +162,7 @@ def _uneven(run: Run, texts: list[corpus.Document]) -> None:
 
 @dataclass
 class Search:
-    """A question to a corpus in shards."""
+    """A question to a sharded corpus."""
 
     run: Run
     documents: list[corpus.Document]  # the whole corpus
@@ -194,7 +194,7 @@ class Search:
 def _search(
     run: Run, search: Search, slow: dict[int, float], deadline: float | None, quorum: float, backup_after: float
 ) -> None:
-    """One question, with and without a straggler, a backup task, and a deadline with a quorum."""
+    """Ask one question with and without a straggler, a backup task, and a deadline with a quorum."""
     names = ", ".join(f"rank {rank} x{factor:g}" for rank, factor in slow.items())
     ways: dict[str, tuple[dict[int, float], dict[str, Any]]] = {
         "no straggler": ({}, {}),
@@ -229,7 +229,7 @@ def _search(
 
 
 def _predicted(run: Run, search: Search, slow: dict[int, float], options: dict[str, Any]) -> float | None:
-    """Closed form of the searches that have one: without backups, on a network whose terms are known.
+    """Closed form of the searches that have one: without backups, on a network with known terms.
 
     A straggler is still at its first shard when the others have searched all else, so the answer waits for it, or
     for the deadline.

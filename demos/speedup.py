@@ -77,7 +77,7 @@ def main(ctx: click.Context, path: str | None, **options: Any) -> None:
 
 @dataclass
 class Asked:
-    """What the table is made of."""
+    """The inputs of the table."""
 
     vary: Callable[[float, float], Speedup]  # T(p) of the terms, with alpha and beta multiplied by two factors
     about: str  # the terms in words
@@ -88,7 +88,7 @@ class Asked:
 
 
 def _one_origin(ctx: click.Context) -> str:
-    """Where the terms are from. Options that would be ignored are an error: the user meant something by them."""
+    """Name the origin of the terms; refuse options that would be ignored."""
     given = {name for name in ctx.params if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE}
     origins = [name for name in ("--from", "--fit", "--net") if ctx.params[_NAMES[name]] is not None]
     if len(origins) > 1:
@@ -111,14 +111,14 @@ def _one_origin(ctx: click.Context) -> str:
 
 
 def _given(t_comp: float, alpha: float, beta: float, form: str, **_: Any) -> Asked:
-    """The model of given terms, and how it varies with factors on alpha and beta."""
+    """The model of given terms, and its variation with factors on alpha and beta."""
     make = _FORMS[form]
     about = f"T_comp {t_comp:g} s, alpha {alpha:g} s, beta {beta:g} s for the whole model"
     return Asked(lambda a, b: make(t_comp, alpha * a, beta * b), about, {"alpha": alpha, "beta": beta})
 
 
 def _on_network(network: str, t_comp: float, pattern: str | None, size: int, **_: Any) -> Asked:
-    """The model of a pattern on a network: its terms as a sheet takes them, the price of `emulator.costs`."""
+    """The model of a pattern on a network: its terms as in a sheet, and the price of `emulator.costs`."""
     from emulator.design.prices import network_terms
     from emulator.design.sheets import tables
 
@@ -161,7 +161,7 @@ def _fitted(benchmark: str, t_comp: float, size: int | None, **_: Any) -> Asked:
 
 
 def _of_terms(t_comp: float, form: str, about: str, terms: dict[str, Any], draws: Any, most_ranks: int | None) -> Asked:
-    """The model of a collective with fitted terms, how it varies, and the interval of p* from the fit's bootstrap."""
+    """The model of a collective with fitted terms, its variation, and the interval of p* from the fit's bootstrap."""
     n, alpha, beta, gamma = (terms[name] for name in ("bytes", "alpha", "beta", "gamma"))
 
     def vary(a: float, b: float) -> Speedup:
@@ -210,13 +210,13 @@ _NAMES = {"--from": "source", "--fit": "benchmark", "--net": "network"}
 
 
 def _form(rows: Sequence[Mapping[str, Any]], name: str, n: int) -> str:
-    """The pattern whose formula counts: ``auto`` stands for another, on the most ranks at the nearest size below."""
+    """The pattern whose formula applies: for ``auto`` another one, on the most ranks at the nearest size below."""
     nearest = max(rows, key=lambda row: (row["bytes"] <= n, row["ranks"], row["bytes"]), default={})
     return str(nearest.get("algorithm") or name)
 
 
 def _outside(n: int, rows: Sequence[Mapping[str, Any]], name: str) -> list[str]:
-    """A warning where the terms are used for a size that was not measured."""
+    """A warning if the terms are used for a size that was not measured."""
     if not rows:
         return [f"this result has no measurements of {name}: nothing says for which sizes and ranks its terms hold"]
     sizes = [row["bytes"] for row in rows]
@@ -227,7 +227,7 @@ def _outside(n: int, rows: Sequence[Mapping[str, Any]], name: str) -> list[str]:
 
 
 def _result(asked: Asked, model: Speedup, rows: list[Row], variations: list[speedup.Variation]) -> dict[str, Any]:
-    """All that is needed to make the table again."""
+    """The fields needed to make the table again."""
     result = results.new("speedup", ["python", *mpirun.this_program()])
     result["warnings"] = asked.warnings
     result["speedup"] = {

@@ -1,4 +1,4 @@
-"""Cuts n elements into p blocks whose sizes differ by at most one."""
+"""Split n elements into p blocks whose sizes differ by at most one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def counts(total: int, parts: int) -> list[int]:
 
 
 def offsets(sizes: Sequence[int]) -> list[int]:
-    """Where each block begins, and at the end where the last one stops: one entry more than `sizes`."""
+    """The offset of each block, and at the end that after the last one: one entry more than `sizes`."""
     begins = [0]
     for size in sizes:
         begins.append(begins[-1] + size)
@@ -28,7 +28,7 @@ def cut(items: Any, sizes: Sequence[int]) -> list[Any]:
 
 
 def split(items: Any, parts: int) -> list[Any]:
-    """Consecutive blocks of a sequence, as even as can be; of a one-dimensional array they are views.
+    """Split a sequence into consecutive blocks of nearly equal sizes; of a one-dimensional array they are views.
 
     Examples
     --------
@@ -39,7 +39,7 @@ def split(items: Any, parts: int) -> list[Any]:
 
 
 class Blocks(Sequence[Any]):
-    """What `split` gives; each block is made when it is asked for, so that many of them take no memory.
+    """The result of `split`; each block is made when it is accessed, so that many of them take no memory.
 
     Attributes
     ----------

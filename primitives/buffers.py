@@ -19,7 +19,7 @@ _LINE, _HUGE = 64, 2 << 20  # bytes of a cache line and of a huge page
 
 
 def flat(array: Array, what: str, *, writable: bool = False) -> Array:
-    """A one-dimensional view of `array`, after the checks that every operation needs.
+    """Return a one-dimensional view of `array`, after the checks that every operation needs.
 
     Raises
     ------
@@ -41,7 +41,7 @@ def flat(array: Array, what: str, *, writable: bool = False) -> Array:
 
 
 def pair(send: Array, recv: Array) -> tuple[Array, Array]:
-    """Input and output of a reduction as flat views; they must have the same dtype and size."""
+    """Return input and output of a reduction as flat views; they must have the same dtype and size."""
     given, taken = flat(send, "the send buffer"), flat(recv, "the receive buffer", writable=True)
     if given.dtype != taken.dtype or given.size != taken.size:
         raise UsageError(
@@ -58,7 +58,7 @@ def apart(send: Array, recv: Array) -> None:
 
 
 def borrowed(array: Array) -> Array:
-    """The memory of a flat array, which this view does not keep alive.
+    """A view of a flat array's memory that does not keep the array alive.
 
     A persistent collective is bound to addresses and found by them. It runs only while the caller's own array holds
     that memory, and must not keep every array alive that it was ever used for.
@@ -70,10 +70,10 @@ def borrowed(array: Array) -> Array:
 
 
 def scratch(like: Array, count: int) -> Sequence[Array]:
-    """Room for `count` flat arrays of the size and dtype of `like`, on huge pages if that is much.
+    """Allocate `count` flat arrays of the size and dtype of `like`, on huge pages if they are large.
 
     A message is copied from page to page, and a large page is looked up once where 512 small ones are looked up one by
-    one. All begin as far behind a cache line as `like` does: an addition is quickest when its operands agree in that.
+    one. All begin as far after a cache line as `like` does: an addition is quickest when its operands agree in that.
     A phantom array (see `emulator.sim.collectives.phantom`) gives more phantoms.
     """
     if type(like) is not np.ndarray:
@@ -85,7 +85,7 @@ def scratch(like: Array, count: int) -> Sequence[Array]:
 
 
 def _room(size: int) -> Any:
-    """Writable memory of at least `size` bytes."""
+    """Allocate writable memory of at least `size` bytes."""
     if size < _HUGE // 2 or not hasattr(mmap, "MADV_HUGEPAGE"):
         return np.empty(size, np.uint8)  # gets memory page by page as it is used
     whole = -(-size // _HUGE) * _HUGE
@@ -104,7 +104,7 @@ def spread(value: object, size: int, what: str) -> Sequence[int]:
 
 
 def put(target: Array, source: Array) -> None:
-    """Copy one flat array into another of the same size and dtype, if they are not the same memory."""
+    """Copy one flat array into another of the same size and dtype, unless they are the same memory."""
     if target.size != source.size or target.dtype != source.dtype:
         raise UsageError(
             f"a rank's block must have the same size and dtype where it comes from and where it goes, got "
@@ -115,5 +115,5 @@ def put(target: Array, source: Array) -> None:
 
 
 def message(view: Array) -> list[Any]:
-    """The buffer that mpi4py sends or receives: bytes, since numpy reduces and MPI need not know the dtype."""
+    """The buffer of an array for mpi4py: bytes, since numpy reduces and MPI need not know the dtype."""
     return [view, MPI.BYTE]

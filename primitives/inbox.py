@@ -1,4 +1,4 @@
-"""Messages in no fixed order: an inbox receives from the source that is first, an outbox sends without waiting.
+"""Messages in no fixed order: an inbox receives the first to arrive, an outbox sends without waiting.
 
     inbox, outbox = Inbox(comm, TAG, sources=[0, 2]), Outbox(comm, TAG)
     outbox.send(2, data)                   # returns at once; `data` must not change any more
@@ -37,7 +37,7 @@ Lost = Callable[[int, MPI.Exception], None]
 
 
 class Inbox:
-    """Receives messages of one tag, in the order of their arrival.
+    """Receives messages of one tag in the order of their arrival.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ class Inbox:
         self._status = MPI.Status()
 
     def forget(self, source: int) -> None:
-        """Receive nothing more from a rank that is dead or sends no more."""
+        """Stop receiving from a rank that is dead or sends no more."""
         if self.sources == [MPI.ANY_SOURCE]:
             self.sources = [rank for rank in range(self.comm.Get_size()) if rank != self.comm.Get_rank()]
         if source in self.sources:
@@ -81,7 +81,7 @@ class Inbox:
         return None
 
     def _worth_a_look(self) -> list[int]:
-        """Sources that may have a message: all, or on a carrier that finds it the source of the first message."""
+        """Sources that may have a message: all, or only the source of the first message if the carrier finds it."""
         if len(self.sources) > 1 and self.carrier.finds_first:
             try:
                 if not self.comm.Iprobe(MPI.ANY_SOURCE, self.tag, self._status):
@@ -121,7 +121,7 @@ class Inbox:
         return (source, data) if data is not None else self.next(until, patience_s, owing)
 
     def _delivered(self, until: float, patience_s: float) -> Mail | None:
-        """The next message in the order of delivery; None as well when a source was lost meanwhile.
+        """The next message in the order of delivery; also None if a source was lost meanwhile.
 
         The message that the caller waits for may have been the lost source's.
         """
@@ -137,7 +137,7 @@ class Inbox:
         return found[0] if found else None
 
     def take(self, source: int) -> Bytes | None:
-        """Wait inside of MPI for the next message of a source, MPI.ANY_SOURCE for any; None if it is lost."""
+        """Wait inside MPI for the next message from a source (MPI.ANY_SOURCE for any); None if it is lost."""
 
         def wait() -> Bytes:
             self.comm.Probe(source, self.tag, self._status)
@@ -157,7 +157,7 @@ class Inbox:
         return data
 
     def _about(self, source: int, call: Callable[[], Any]) -> Any:
-        """Call MPI about a source; None if it is dead and may be left out."""
+        """Make an MPI call about a source; None if the source is dead and may be left out."""
         try:
             return call()
         except MPI.Exception as error:
@@ -199,11 +199,11 @@ class Outbox:
         self._forgotten: set[int] = set()
 
     def forget(self, rank: int) -> None:
-        """Ignore from now on errors of sends to a dead rank."""
+        """Ignore later errors of sends to a dead rank."""
         self._forgotten.add(rank)
 
     def send(self, rank: int, data: Any, tag: int | None = None) -> bool:
-        """Start sending `data` (bytes or an array, not to be changed any more); False if MPI refuses."""
+        """Start sending `data` (bytes or an array, which must not change any more); False if MPI refuses."""
         try:
             request = self.comm.Isend([data, MPI.BYTE], rank, self.tag if tag is None else tag)
         except MPI.Exception as error:
@@ -217,12 +217,12 @@ class Outbox:
         return True
 
     def done(self) -> bool:
-        """Test every send; whether all are complete or have failed."""
+        """Test every send; returns whether all are complete or have failed."""
         self._test(0)
         return not self._under_way
 
     def drain(self) -> None:
-        """Wait until every send is complete; one that failed is left, the others are waited for all the same."""
+        """Wait until every send is complete; a failed one is dropped."""
         failure = None
         while self._under_way:
             try:

@@ -1,4 +1,4 @@
-"""Asynchronous messages of arrays among the members of a table of peers, who may die.
+"""Asynchronous messages of arrays among the members of a table of peers, any of which may die::
 
 box = Mailbox(peers, sources=[0, 2])
 box.send(2, array)                     # returns at once; the array is copied
@@ -21,7 +21,7 @@ from primitives.peers import Peers
 
 
 class Mailbox:
-    """Asynchronous one-dimensional arrays, of any length, among the members of a table of peers.
+    """Sends and receives one-dimensional arrays of any length asynchronously among a table of peers.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ class Mailbox:
 
     @property
     def sources(self) -> set[int]:
-        """Positions that are still received from: neither lost nor stopped."""
+        """Positions from which messages are still received: neither lost nor stopped."""
         self._skip_lost()
         return {self.peers.members.index(rank) for rank in self._inbox.sources}
 
@@ -56,7 +56,7 @@ class Mailbox:
             self.stop(position)
 
     def stop(self, position: int) -> None:
-        """Receive no more from a peer that sends no more."""
+        """Stop receiving from a peer that sends no more."""
         self._inbox.forget(self.peers.members[position])
 
     def send(self, position: int, array: NDArray) -> bool:
@@ -66,7 +66,7 @@ class Mailbox:
         )
 
     def flush(self) -> None:
-        """Wait until every send is complete: until then a peer may still need this rank's buffers."""
+        """Wait until every send is complete, because until then a peer may still need this rank's buffers."""
         self._outbox.drain()
 
     def tidy(self) -> None:
@@ -74,7 +74,7 @@ class Mailbox:
         self._outbox.done()
 
     def poll(self) -> list[tuple[int, NDArray]]:
-        """Take what has arrived: pairs (position, array), in order for each peer."""
+        """Receive what has arrived: pairs (position, array), in order for each peer."""
         self._skip_lost()
         mail = []
         while (found := self._inbox.poll()) is not None:
@@ -82,7 +82,7 @@ class Mailbox:
         return mail
 
     def wait(self, until: float = math.inf, owing: Iterable[int] | None = None) -> list[tuple[int, NDArray]]:
-        """Wait as `Inbox.next` does; empty as well when a source was lost meanwhile."""
+        """Wait as `Inbox.next` does; also empty if a source was lost meanwhile."""
         self._skip_lost()
         owed = None if owing is None else [self.peers.members[position] for position in owing]
         found = self._inbox.next(until, owing=owed)

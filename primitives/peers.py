@@ -1,4 +1,4 @@
-"""The living members of a gossip, and one round of messages with them.
+"""The living members of a group, and one round of messages with them.
 
 Gossip needs no repair when a peer dies: a peer that cannot be reached is left out, and the weight meant for it stays
 with the sender. `Peers` holds
@@ -55,7 +55,7 @@ class Peers:
         return comm if isinstance(comm, Peers) else cls(comm)
 
     def adopt(self, members: Iterable[int], comm: MPI.Intracomm | None = None) -> None:
-        """Go on with these members, on which all of them have agreed; no member is lost at first."""
+        """Replace the members by these, on which all of them have agreed; none is lost at first."""
         if comm is not None:
             self.comm, self.carrier = comm, carrier.of(comm)
         ranks, me = self.comm.Get_size(), self.comm.Get_rank()
@@ -79,7 +79,7 @@ class Peers:
         return position not in self.lost
 
     def lose(self, position: int, error: MPI.Exception) -> None:
-        """Call the hook at a member's first error, and leave the member out if it returns."""
+        """Call the hook at a member's first error, and drop the member if the hook returns."""
         if position in self.lost:
             return
         if self.on_failure is None:
@@ -88,7 +88,7 @@ class Peers:
         self.lost.add(position)
 
     def exchange(self, sends: Messages, receives: Messages, tag: int = TAG) -> dict[int, int]:
-        """Send and receive one round of messages, all at once.
+        """Send and receive one round of messages, all at the same time.
 
         Parameters
         ----------

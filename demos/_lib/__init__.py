@@ -1,1 +1,1 @@
-"""Code that several demos share: data sets, training loops, timing, formulas."""
+"""Code that demos share: data sets, training loops, timing, formulas."""

@@ -17,7 +17,7 @@ IMAGES, FEATURES, CLASSES = 1797, 65, 10  # 64 pixels and a constant
 
 @cache
 def load() -> tuple[Array, NDArray[np.int64]]:
-    """Images (1797, 65) in 0..1 with a last column of ones, and their digits, in a fixed shuffled order."""
+    """Load images (1797, 65) in 0..1 with a last column of ones, and their digits, in a fixed shuffled order."""
     rows = datasets.digits()
     features = np.hstack([rows[:, :-1] / 16.0, np.ones((len(rows), 1))])
     order = np.random.default_rng(0).permutation(len(rows))
@@ -25,7 +25,7 @@ def load() -> tuple[Array, NDArray[np.int64]]:
 
 
 def share(control: MPI.Intracomm, owners: list[int]) -> tuple[Any, Any]:
-    """Rank 0 loads, each of `owners` gets every len(owners)-th image; the others get empty arrays."""
+    """Load on rank 0 and send each of `owners` every len(owners)-th image; others get empty arrays."""
     parts = None
     if control.Get_rank() == 0:
         images, digits = load()
@@ -36,7 +36,7 @@ def share(control: MPI.Intracomm, owners: list[int]) -> tuple[Any, Any]:
 
 
 def batch(size: int, seed: int, worker: int, step: int, count: int) -> NDArray[np.int64]:
-    """Indices of a worker's mini-batch: the same for the same arguments, wherever it is computed."""
+    """Indices of a worker's mini-batch: equal for equal arguments, wherever computed."""
     return np.random.default_rng((seed, worker, step)).integers(0, size, count)
 
 
@@ -76,5 +76,5 @@ def loss(weights: Array, images: Array, digits: NDArray[np.int64]) -> float:
 
 
 def accuracy(weights: Array, images: Array, digits: NDArray[np.int64]) -> float:
-    """Share of the images whose most probable class is the right one."""
+    """Share of the images whose most probable class is correct."""
     return float((probabilities(weights, images).argmax(axis=1) == digits).mean())

@@ -33,7 +33,7 @@ def fitted(run: Run, rows: Iterable[Timed], terms: Terms, name: str) -> Callable
 
 
 def formula(run: Run, series: Iterable[Series], configured: Formula, terms: Terms, name: str) -> Formula:
-    """The closed form with the configured network's terms, or with terms fitted to these times; its origin is kept."""
+    """The closed form with the configured network's terms, or with terms fitted to these times; records the origin."""
     if run.network is not None:
         run.extra["formula"] = "configured alpha and beta"
         return configured

@@ -19,7 +19,7 @@ ROUNDING = 1e-13  # relative distance below which an average is exact
 
 
 def measured_contraction(distances: Sequence[float]) -> float:
-    """Factor per round over the second half of the rounds, where the slowest mode rules.
+    """Contraction per round over the second half of the rounds, where the slowest mode dominates.
 
     Random rounds may hit the mean exactly by chance: such a last round says nothing about the others.
     """
@@ -32,7 +32,7 @@ def measured_contraction(distances: Sequence[float]) -> float:
 
 
 def convergence(run: Run, way: Any, distances: list[float], wrong: int, error: float) -> dict[str, Any]:
-    """One way to average: gap, contraction, rounds and bytes, predicted and taken."""
+    """Record of one averaging method: gap, contraction, rounds and bytes, predicted and measured."""
     took = len(distances) - 1
     bound = None if way.sigma is None else way.exact or mixing.rounds_to(error, way.sigma)
     reached = way.exact is not None or distances[-1] <= error * distances[0]
@@ -49,12 +49,12 @@ def convergence(run: Run, way: Any, distances: list[float], wrong: int, error: f
 
 
 def terms(schedule: Sequence[Mixing]) -> costs.Terms:
-    """Coefficients of these rounds, by the largest number of messages of a rank in each."""
+    """Cost coefficients of these rounds, by the largest number of messages of a rank in each."""
     return costs.terms("gossip", schedule[0].graph.size, degrees=tuple(m.graph.degree for m in schedule))
 
 
 def predict(schedule: Sequence[Mixing], size: int, path: Any) -> float:
-    """Seconds of these rounds with messages of `size` bytes on an idle network whose paths are all like `path`.
+    """Seconds of these rounds with messages of `size` bytes on an idle network whose paths all equal `path`.
 
     Where ranks send different numbers of messages the rounds are followed message by message.
     """
@@ -65,7 +65,7 @@ def predict(schedule: Sequence[Mixing], size: int, path: Any) -> float:
 
 
 def times(run: Run, series: list[Series], schedules: dict[tuple[str, int], list[Mixing]]) -> None:
-    """Add measured times to the result beside rounds * (alpha + degree n beta).
+    """Add measured times to the result, with rounds * (alpha + degree n beta).
 
     Alpha and beta are those of the configured network; on the bare transport they are fitted to these very times.
     """
@@ -78,7 +78,7 @@ def times(run: Run, series: list[Series], schedules: dict[tuple[str, int], list[
 
 
 def rumours(run: Run, mode: str, given: int, seen: list[Any]) -> dict[str, Any]:
-    """Sum up the rumours of one mode: rounds until the last rank knew, bytes, time and its prediction."""
+    """Summarise the rumours of one mode: rounds until the last rank knew, bytes, time and its prediction."""
     last = [max(heard.at for heard, _ in ranks if heard.at is not None) for ranks, _, _ in seen]
     missing = sum(not whole for ranks, _, _ in seen for _, whole in ranks)
     if missing:

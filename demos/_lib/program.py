@@ -1,4 +1,4 @@
-"""A sheet as a command of `demos.design` asks for it, and the contract of its program.
+"""The contract of a sheet's program, checked without importing it, so that reading and pricing a sheet stay fast.
 
 The program is checked without importing it: reading and pricing a sheet stays quick.
 """
@@ -49,7 +49,7 @@ class Asked:
 
 
 def check_program(sheet: Sheet, path: str) -> None:
-    """Refuse a sheet whose program is none.
+    """Refuse a sheet whose program does not fulfil the contract.
 
     Raises
     ------

@@ -30,7 +30,7 @@ class Seen:
 
 
 def steps(comm: Any, size: int, servers: int, count: int, compute: float = 0.0, **options: Any) -> Seen:
-    """Pull, compute, push `count` times on every worker, synchronously.
+    """Pull, compute and push `count` times on every worker, synchronously.
 
     Every worker adds ones, so that after c iterations of w workers every element is c w: each pull is checked. The
     table has `size` bytes (elements of 8 bytes, at least one for each server); `compute` are the declared seconds
@@ -67,7 +67,7 @@ def step_times(seen: list[Seen]) -> NDArray[np.float64]:
 def affordable_jobs(
     run: Run, counts: Sequence[int], servers: int, count: int, seconds: float
 ) -> list[tuple[int, int]]:  # fmt: skip
-    """Numbers of ranks and sizes of which a simulation of many ranks can time `count` steps in so many wall seconds."""
+    """Rank counts and sizes for which a simulation can time `count` steps in the given wall seconds."""
     jobs = {
         (p, size): live_s(run, 2 * (p - servers) * servers * (count + WARM_UP), size // servers)
         for p in counts for size in run.sizes
@@ -88,7 +88,7 @@ def measure(control: MPI.Intracomm, comm: Any, size: int, servers: int, count: i
 
 
 def measurement(pattern: str, p: int, size: int, seen: list[Seen], **more: Any) -> dict[str, Any]:
-    """The measurement in the form of the result file: a step lasts from one completion to the next one's."""
+    """The measurement for the result file: a step lasts from one completion to the next."""
     times = step_times(seen)
     algbw, wrong = size / float(np.median(times)), sum(one.wrong for one in seen)
     return measured(pattern, p, size, times, algbw=algbw, wrong=wrong, **more)

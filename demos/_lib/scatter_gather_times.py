@@ -1,4 +1,4 @@
-"""Time of scatter and gather of n bytes at the root, directly and down a tree, beside the closed form."""
+"""Time of scatter and gather of n bytes at the root, directly and down a tree, with the closed form."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _job(comm: Any, name: str, p: int, size: int) -> Job:
 
 @cache
 def _blocks(size: int, p: int) -> list[bytes]:
-    """Each rank's block; read only, so that simulated ranks share them."""
+    """Each rank's block, read only, so that simulated ranks share them."""
     return [bytes([each % 256]) * _block(size, p) for each in range(p)]
 
 
@@ -63,7 +63,7 @@ def _block(size: int, p: int) -> int:
 
 
 def _formula(run: Run, series: list[Series]) -> Formula:
-    """Predictions from the configured network, or with alpha and beta fitted to these times, for each form its own.
+    """Predictions from the configured network, or with alpha and beta fitted to these times for each form.
 
     The forms differ in how their transfers overlap, which no model with one alpha tells.
     """

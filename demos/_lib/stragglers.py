@@ -1,4 +1,4 @@
-"""Workers that take longer than others, or never answer: how a demo declares their computing."""
+"""Workers that are slower than others, or never answer: how a demo declares their compute."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LOST = math.inf
 
 
 def in_parts(comm: Any, seconds: float, parts: int, factor: float = 1.0) -> Iterator[None]:
-    """Declare a task's computing, `factor` times `seconds`, in equal parts after each of which it can be cancelled.
+    """Declare a task's compute, `factor` times `seconds`, in equal parts after each of which it can be cancelled.
 
     A task whose factor is `LOST` goes on until it is cancelled, in parts of a worker's that is not slow.
     """

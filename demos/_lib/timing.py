@@ -1,4 +1,4 @@
-"""Times the jobs of a demo, and adds the measurements to its result."""
+"""Time the jobs of a demo, and add the measurements to its result."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def _with_room(run: Run, buffers: int, ranks: int) -> list[int]:
 def answering(
     comm: Any, name: str, p: int, size: int, operation: Callable[[], Any], wrong: Callable[[Any], int]
 ) -> Job:
-    """A job on the first p ranks whose `operation` gives an answer, of which `wrong` counts the wrong elements."""
+    """A job on the first p ranks whose `operation` returns an answer, of which `wrong` counts the wrong elements."""
     job = Job(name, p, size, first_ranks(p), comm)
     if comm is not None:
         answer: list[Any] = [None]
@@ -95,7 +95,7 @@ def answering(
 
 
 def averaging(comm: Any, name: str, p: int, size: int, average: Callable[[Any], Any], expected: ArrayLike) -> Job:
-    """A job in which every rank averages a vector of its rank's number; `expected` has each rank's answer."""
+    """A job in which every rank averages a vector of its rank number; `expected` is each rank's answer."""
     rank = 0 if comm is None else comm.Get_rank()
     right = np.broadcast_to(expected, p)[rank]
     return answering(comm, name, p, size, lambda: average(_vector(rank, size)),
@@ -104,12 +104,12 @@ def averaging(comm: Any, name: str, p: int, size: int, average: Callable[[Any], 
 
 @cache
 def _vector(rank: int, size: int) -> np.ndarray:
-    """A rank's number in `size` bytes; only read, and made by the first that averages it."""
+    """A vector of `size` bytes of a rank's number, read only, made by the first rank that averages it."""
     return np.full(size // 8, float(rank))
 
 
 def timed(run: Run, jobs: Sequence[Job], fewest: int = 5) -> list[Series]:
-    """Repeat jobs within the run's budget, with a progress bar, and warn if that was too short. Collective."""
+    """Repeat jobs within the run's budget, with a progress bar and a warning if that was too short; collective."""
     began = perf_counter()
     which = f"launch {run.launch.number} of {run.launch.of}: " if run.launch.of > 1 else ""
     with run.progress(run.budget, f"{which}timing {len(jobs)} jobs, s") as bar:
@@ -126,7 +126,7 @@ def timed(run: Run, jobs: Sequence[Job], fewest: int = 5) -> list[Series]:
 
 
 def _left_out(jobs: Sequence[Job], found: Sequence[Series], budget: float) -> str:
-    """Say which jobs a simulation has left out."""
+    """A warning with the jobs that a simulation has left out."""
     done = {id(one.job) for one in found}
     left = Counter((job.pattern, job.ranks) for job in jobs if id(job) not in done)
     told = ", ".join(f"{pattern} on {ranks} ranks ({count} sizes)" for (pattern, ranks), count in left.items())
@@ -134,7 +134,7 @@ def _left_out(jobs: Sequence[Job], found: Sequence[Series], budget: float) -> st
 
 
 def affordable(jobs: Iterable[tuple[T, float]], seconds: float) -> list[T]:
-    """Those of the jobs, the first ones first, whose wall seconds beside them add up to no more than so many."""
+    """The first jobs whose estimated wall seconds add up to at most a limit."""
     kept = []
     for job, each in jobs:
         if each <= seconds:
@@ -144,7 +144,7 @@ def affordable(jobs: Iterable[tuple[T, float]], seconds: float) -> list[T]:
 
 
 def live_s(run: Run, messages: int, size: int = 0) -> float:
-    """Wall seconds that so many messages of `size` bytes between live simulated ranks are estimated to take.
+    """Estimated wall seconds of that many messages of `size` bytes between live simulated ranks.
 
     0 for MPI's ranks and for up to `CHECKED_RANKS` simulated ones, which run whatever the budget.
     """
@@ -169,7 +169,7 @@ def keep(run: Run, series: Sequence[Series], predict: Formula) -> list[tuple[flo
 
 
 def measured(pattern: str, ranks: int, size: int, seconds: ArrayLike, **more: Any) -> dict[str, Any]:
-    """A measurement in the form of the result file, of times that are not those of a job; `more` replaces fields."""
+    """A measurement for the result file, of times that are not those of a job; `more` replaces fields."""
     unknown = dict.fromkeys(("algbw", "busbw", "predicted", "native"))
     row = {"pattern": pattern, "ranks": ranks, "bytes": size, "seconds": statistics.summary(seconds), "wrong": 0}
     return row | unknown | more
@@ -197,5 +197,5 @@ def begin_together(run: Run) -> float:
 
 
 def declared(run: Run, seconds: float) -> float:
-    """Seconds of compute to declare: none where compute time is measured, or is the wall's."""
+    """Seconds of compute to declare: 0 where compute time is measured or is wall time."""
     return seconds if run.network is not None and run.options.compute == "none" else 0.0

@@ -1,4 +1,4 @@
-"""An agentic language model as a case study: sharded training, then agents whose tasks are fanned out over workers.
+"""An agentic language model as a case study: sharded training, then agents whose tasks are distributed to workers.
 
     mpirun -n 8 python -m demos.cases.agentic --net hdr
 
@@ -57,7 +57,7 @@ _ROUNDING = 1e-9  # of losses: sums in another order, over all steps
 
 @dataclass
 class Agents:
-    """Workers that draft and judge, and the orchestrator's plan.
+    """Workers that draft and judge, and the orchestrator that plans.
 
     Attributes
     ----------
@@ -71,13 +71,13 @@ class Agents:
     factors: dict[int, float] = field(default_factory=dict)
 
     def work(self, task: tuple[str, Any, int]) -> Generator[None, None, Any]:
-        """A worker's side: a draft, or the better of several."""
+        """Work as a worker: write a draft, or choose the better of several."""
         kind, given, variant = task
         yield from in_parts(self.comm, self.seconds, 4, self.factors.get(self.comm.Get_rank(), 1.0))
         return answer_of(self.whole, kind, given, variant)
 
     def episodes(self, pool: Coordinator, **options: Any) -> tuple[list[str], list[Answer]]:
-        """Have a text made from every prompt: tasks go out as soon as all that they need is there."""
+        """Make a text from every prompt: a task is sent as soon as its inputs exist."""
         tasks: dict[tuple[int, int], tuple[str, list[tuple[int, int]]]] = {}
         for number in range(len(PROMPTS)):
             drafts = [(number, variant) for variant in range(DRAFTS)]
@@ -93,14 +93,14 @@ class Agents:
 
 
 def answer_of(whole: model.Weights, kind: str, given: Any, variant: int) -> Any:
-    """The result of a task, the same on every worker."""
+    """The result of a task, equal on every worker."""
     if kind == "draft":
         return model.draft(whole, given, LENGTH, variant)
     return max(given, key=lambda said: (model.likelihood(whole, said), said))
 
 
 def episodes_alone(whole: model.Weights) -> list[str]:
-    """The oracle: the same texts in one process."""
+    """The oracle: make the same texts in one process."""
     return [answer_of(whole, "judge", [answer_of(whole, "draft", one, v) for v in range(DRAFTS)], 0) for one in PROMPTS]
 
 
@@ -108,7 +108,7 @@ def episodes_alone(whole: model.Weights) -> list[str]:
 
 
 def scaled(sheet: Sheet, ranks: int) -> Sheet:
-    """As many nodes as there are beside the orchestrator, eight tasks for each; a thousandth of the seconds."""
+    """The design with a node on each rank but the orchestrator, eight tasks for each node; a thousandth of the time."""
     nodes, task = ranks - 1, sheet.task[0]
     asked = sheet.partition.nodes if sheet.partition and sheet.partition.nodes else nodes
     texts = {"request_bytes": len(pickle.dumps(("draft", PROMPTS[0], 0))), "answer_bytes": len(PROMPTS[0]) + SHORT}
@@ -125,7 +125,7 @@ def data(control: MPI.Intracomm, sheet: Sheet) -> Any:
 
 
 def timed(comm: MPI.Intracomm, sheet: Sheet, data: Any, steps: case.Steps) -> case.Ends:
-    """A step of training over all nodes that share the model out, then its episodes."""
+    """Run a training step over all nodes that share the model, then its episodes."""
     nodes, task = comm.Get_size() - 1, sheet.task[0]
     layers = sheet.job.t_comp / nodes * steps.factors(nodes)
     tasks = task.seconds * steps.factors(nodes + task.count)[:, nodes:]
@@ -163,7 +163,7 @@ def main(run: Run) -> None:
 
 
 def _training(run: Run, sheet: Sheet, text: Any) -> model.Weights:
-    """Train on pairs of ranks, on one pair fewer from half-way on; the model, on every rank."""
+    """Train on pairs of ranks, on one pair fewer from half-way on; the model is on every rank."""
     pairs, losses, began = (run.size - 1) // TENSOR, [], run.now()
     steps = case.fewer(STEPS, run.size, 80)
     kept: model.Weights = model.begin(HIDDEN)
@@ -197,7 +197,7 @@ def _training(run: Run, sheet: Sheet, text: Any) -> model.Weights:
 
 
 def _serving(run: Run, sheet: Sheet, whole: model.Weights) -> None:
-    """Episodes with all workers well, one slow, and one that never answers."""
+    """Run episodes with all workers at full speed, one slow, and one that never answers."""
     last, rows, right = min(run.size - 1, len(PROMPTS) * DRAFTS), [], True  # one that is dealt a task
     again = {"speculate": 1.5}
     ways: list[tuple[str, dict[int, float], dict[str, Any]]] = [
@@ -229,7 +229,7 @@ REQUESTS = 12
 
 
 def run(spec: JobSpec, folder: Path, tools: DrillContext) -> dict[str, Any]:
-    """One rank of a job that trains on shards and then answers requests; rank 0, or its heir, orchestrates."""
+    """Run one rank of a job that trains on shards and then answers requests; rank 0, or its successor, orchestrates."""
     text = model.text(60)
     begun = model.begin(4 * spec.ranks)
     state = {"losses": np.zeros(TRAINING), "answers": np.full((spec.steps, REQUESTS), -1, np.int64)}
@@ -259,7 +259,7 @@ def run(spec: JobSpec, folder: Path, tools: DrillContext) -> dict[str, Any]:
 
 
 def _gathered(comm: MPI.Intracomm, shard: model.Weights, place: int) -> model.Weights:
-    """The whole model on every rank, as a sum of models that are zero but for one rank's shard."""
+    """The whole model on every rank, as a sum of models that are zero except one rank's shard."""
     nothing = {name: np.zeros_like(value) for name, value in shard.items()}
     parts = model.joined([shard if rank == place else nothing for rank in range(comm.Get_size())])
     whole = {name: all_reduce(comm, value) for name, value in parts.items()}
@@ -267,7 +267,7 @@ def _gathered(comm: MPI.Intracomm, shard: model.Weights, place: int) -> model.We
 
 
 def _next(whole: model.Weights, request: tuple[int, int]) -> int:
-    """The most likely character after a piece of a prompt."""
+    """The most likely character after a part of a prompt."""
     step, number = request
     prompt = PROMPTS[(step + number) % len(PROMPTS)]
     context = [model.CHARACTERS.index(c) for c in prompt[number % 3 :][: model.CONTEXT]]
@@ -275,7 +275,7 @@ def _next(whole: model.Weights, request: tuple[int, int]) -> int:
 
 
 def _matches(spec: JobSpec, folder: Path, results: Sequence[dict[str, Any]]) -> tuple[bool, str]:
-    """Losses of every rank as in one process to rounding, and every answer."""
+    """Compare every rank's losses with one process, to rounding, and every answer."""
     losses, whole = model.losses_alone(model.text(60), 4 * spec.ranks, TRAINING)
     right = [[_next(whole, (step, number)) for number in range(REQUESTS)] for step in range(TRAINING, spec.steps)]
     at_work = [one for one in results if one["place"] is not None]

@@ -1,4 +1,4 @@
-"""Federated training as a case study: hospitals learn one model together, and no patient's row leaves its hospital.
+"""Federated training as a case study: hospitals train one model together, and no patient's row leaves its hospital.
 
     mpirun -n 8 python -m demos.cases.federated --net wan
     python -m demos.design drill demos/cases/federated.toml -n 8
@@ -64,13 +64,13 @@ def data(control: MPI.Intracomm, sheet: Sheet) -> hospitals.Rows:
 
 
 def own_rows(control: MPI.Intracomm, seed: int) -> hospitals.Rows:
-    """Read this hospital's rows, and standardise their columns."""
+    """Read this hospital's rows and standardise their columns."""
     own = hospitals.rows(hospitals.split(control.Get_size(), seed)[control.Get_rank()])
     return own.standardised(control.allreduce(own.moments()))
 
 
 def timed(comm: MPI.Intracomm, sheet: Sheet, data: hospitals.Rows, steps: case.Steps) -> case.Ends:
-    """Rounds of the training, with as many local steps as the sheet has; a round's time is divided by their number."""
+    """Run rounds of the training with the sheet's number of local steps, by which a round's time is divided."""
     assert sheet.consistency is not None
     local, clients = sheet.consistency.rounds, comm.Get_size() - 1
     factors = steps.factors(local * clients).reshape(steps.count, local, clients).sum(axis=1)
@@ -102,18 +102,18 @@ def main(run: Run) -> None:
 
 
 def _accuracy(run: Run, model: Array, own: hospitals.Rows) -> float:
-    """Of one model on what all hospitals have held out: each tests its own rows and gives two numbers."""
+    """Accuracy of one model on the held-out rows of all hospitals: each tests its own rows and sends two numbers."""
     good, count = np.array(run.control.allgather(hospitals.right(model, own))).sum(axis=0)
     return float(good / count)
 
 
 def absences(size: int) -> dict[int, range]:
-    """Two hospitals that are away for a while, one of them when it would be elected."""
+    """Two hospitals that are absent for a while, one of them when it would be elected."""
     return {2: range(3, 8), size - 2: range(4, 12)}
 
 
 def _counted(run: Run, train: Callable[[], Any]) -> tuple[Any, float, int | None]:
-    """Train; its result, its seconds, and the bytes of all ranks where the network counts them."""
+    """Train; returns the result, the seconds, and the bytes of all ranks if the network counts them."""
     comm: Any = run.comm
     begin = run.control.bcast(begin_together(run))
     before = comm.traffic().bytes if run.network else 0
@@ -124,7 +124,7 @@ def _counted(run: Run, train: Callable[[], Any]) -> tuple[Any, float, int | None
 
 
 def _answer(run: Run, own: hospitals.Rows, parts: list[hospitals.Rows] | None) -> None:
-    """Accuracy by server and by gossip, beside the pooled model and the hospitals alone; held to one process."""
+    """Compare accuracy by server and by gossip with the pooled model and single hospitals, and with one process."""
     settings, step_s = Settings(away=absences(run.size)), declared(run, STEP_S)
     member, took, sent = _counted(run, lambda: by_server(run.comm, own, settings, step_s))
     gossiped, took_gossip, sent_gossip = _counted(run, lambda: by_gossip(run.comm, own, settings, step_s))
@@ -162,7 +162,7 @@ def _answer(run: Run, own: hospitals.Rows, parts: list[hospitals.Rows] | None) -
 
 
 def _rates(run: Run, own: hospitals.Rows) -> None:
-    """A liar under each rule, and rarer rounds."""
+    """Train with a liar under each rule, and with rarer rounds."""
     rows = []
     for rule in ("mean", "median", "trimmed-mean"):
         honest = by_server(run.comm, own, Settings(rule))
@@ -186,7 +186,7 @@ def _rates(run: Run, own: hospitals.Rows) -> None:
 
 
 def run(spec: JobSpec, folder: Path, tools: DrillContext) -> dict[str, Any]:
-    """One hospital of a training in which members die; the living elect another server when theirs is dead."""
+    """Run one hospital of a training in which members die; the living elect a new server when theirs is dead."""
     with routing(job_comm(spec, tools), tools) as route:
         own = admit(route.comm, hospitals.rows(hospitals.split(spec.ranks, spec.seed)[route.rank]))
         steps = route.steps(spec.steps)
@@ -202,7 +202,7 @@ def run(spec: JobSpec, folder: Path, tools: DrillContext) -> dict[str, Any]:
 
 
 def _matches(spec: JobSpec, folder: Path, results: Sequence[dict[str, Any]]) -> tuple[bool, str]:
-    """Replay in one process who led and who answered; of a dead server's term, what its clients were last sent."""
+    """Replay in one process who led and who answered; of a dead server's term, what its clients last received."""
     parts = [hospitals.rows(one) for one in hospitals.split(spec.ranks, spec.seed)]
     moments = np.sum([part.moments() for part in parts], axis=0)
     parts, settings, model = [part.standardised(moments) for part in parts], Settings(), np.zeros(hospitals.FEATURES)

@@ -1,4 +1,4 @@
-"""Web-scale retrieval as a case study: which passages answer a question, from an index that is sharded over workers.
+"""Web-scale retrieval as a case study: which passages answer a question, from an index sharded over workers.
 
     mpirun -n 8 python -m demos.cases.rag --net cloud-zone
 
@@ -49,7 +49,7 @@ NEW = 120  # passages that are published while questions are answered
 
 
 def scaled(sheet: Sheet, ranks: int) -> Sheet:
-    """A query over as many workers as there are; a worker searches for as long as one of the sheet's nodes."""
+    """The design with a query over all workers here; a worker searches as long as one of the sheet's nodes."""
     query = Query(np.zeros(6, np.int32), np.zeros(retrieval.DIMENSIONS, np.int8))
     hits = [(np.zeros(BEST, np.float32), np.zeros(BEST, np.int64)) for _ in range(2)]
     sizes = {"request_bytes": len(pickle.dumps((0, (0, query, [])), 5)), "answer_bytes": len(pickle.dumps(hits, 5))}
@@ -57,7 +57,7 @@ def scaled(sheet: Sheet, ranks: int) -> Sheet:
 
 
 def data(control: MPI.Intracomm, sheet: Sheet, packages: Sequence[str] = PACKAGES) -> Any:
-    """The collection, where its shards are, and this rank's."""
+    """The collection, the shards' workers, and this rank's shards."""
     library, places = collect(control, packages), _places(control.Get_size())
     return library, places, library.deal(control, places)
 
@@ -67,7 +67,7 @@ def _places(ranks: int) -> Places:
 
 
 def timed(comm: MPI.Intracomm, sheet: Sheet, data: Any, steps: case.Steps) -> case.Ends:
-    """Ask a question in each step of a replica of every shard, and merge what they answer."""
+    """Ask a question in each step of a replica of every shard, and merge the answers."""
     library, _, held = data
     workers = comm.Get_size() - 1
     seconds = sheet.job.t_comp / workers * steps.factors(workers)
@@ -114,7 +114,7 @@ def _seconds(run: Run, sheet: Sheet, shards: int) -> np.ndarray:
 
 
 def _answers(run: Run, service: Service, whole: Index, question: str) -> None:
-    """The best passages for the user's question; and those for all questions beside the one-process index."""
+    """Show the best passages for the user's question, and compare all questions with the one-process index."""
     library = service.library
     with service.open() as pool:
         if pool is None:
@@ -137,7 +137,7 @@ def _answers(run: Run, service: Service, whole: Index, question: str) -> None:
 
 
 def _latencies(run: Run, library: Library, service: Service, whole: Index, sheet: Sheet) -> None:
-    """Median and 99th percentile of an answer's time over shards, and with a slow and a lost worker."""
+    """Median and 99th percentile of the time of an answer by number of shards, and with a slow and a lost worker."""
     worst = service.places.shards
     slow, lost = {worst: 8.0}, {worst: LOST}
     patient = {"deadline": Deadline(2.0 * sheet.job.t_comp / worst, 0.8 if worst > 4 else 0.5)}
@@ -175,7 +175,7 @@ def _latencies(run: Run, library: Library, service: Service, whole: Index, sheet
 
 
 def _changes(run: Run, service: Service, whole: Index) -> None:
-    """Passages that appear while questions are answered, and the shards of a lost worker made anew."""
+    """Add passages while questions are answered, and rebuild the shards of a lost worker."""
     library, lost = service.library, service.places.shards
     fresh = [Passage(len(library.passages) + n, one.name, f"{one.text} revised edition")
              for n, one in enumerate(library.passages[:: max(1, len(library.passages) // NEW)][:NEW])]  # fmt: skip
@@ -202,7 +202,7 @@ def _changes(run: Run, service: Service, whole: Index) -> None:
 
 
 def run(spec: JobSpec, folder: Path, tools: DrillContext) -> dict[str, Any]:
-    """One rank of a job that answers a question in each step while workers die; rank 0 compares with one process."""
+    """Run one rank of a job that answers a question per step while workers die; rank 0 checks by one process."""
     with routing(job_comm(spec, tools), tools) as route:
         library, places, held = data(route.comm, case.sheet_beside(__file__), DRILLED)
 

@@ -1,4 +1,4 @@
-"""Click prediction as a case study: an embedding table that is sharded over servers, and workers that touch few rows.
+"""Click prediction as a case study: an embedding table sharded over servers, and workers that touch few rows.
 
     mpirun -n 8 python -m demos.cases.recommendation --net 25gbe
     python -m demos.design drill demos/cases/recommendation.toml -n 8
@@ -52,7 +52,7 @@ EVERY = 10  # steps between checkpoints of the drill
 
 
 def scaled(sheet: Sheet, ranks: int) -> Sheet:
-    """The design with this case's table, as many servers to a worker as in the sheet, and its time of a worker."""
+    """The design with this case's table, the sheet's ratio of servers to workers, and its time of a worker."""
     data, asked = clicks.Clicks(), design_of(sheet).servers
     nodes = pricing.chosen_nodes(sheet, pricing.predict(sheet))
     servers = max(1, round(ranks * asked / (asked + nodes)))
@@ -69,12 +69,12 @@ def _dense(sheet: Sheet) -> str:
 
 
 def data(control: MPI.Intracomm, sheet: Sheet) -> clicks.Clicks:
-    """The generator of the clicks: every worker draws its own."""
+    """The generator of clicks; every worker draws its own."""
     return clicks.Clicks()
 
 
 def timed(comm: MPI.Intracomm, sheet: Sheet, data: clicks.Clicks, steps: case.Steps) -> case.Ends:
-    """Steps of the training by the sheet's consistency, dense weights by the pattern that it gives them."""
+    """Run training steps with the sheet's consistency, and the dense weights by its pattern."""
     assert sheet.consistency is not None
     kind = {"synchronous": "bsp", "bounded": "ssp"}.get(sheet.consistency.model or "", "async")
     rule = Consistency(kind, sheet.consistency.bound if kind == "ssp" else 0)
@@ -102,7 +102,7 @@ def main(run: Run) -> None:
 
 
 def _answer(run: Run, data: clicks.Clicks) -> None:
-    """Train synchronously with replicas; hold the weights to the one-process run, and the traffic to a replica's."""
+    """Train synchronously with replicas; compare the weights with one process, and the traffic with a replica's."""
     steps = case.fewer(STEPS, run.size, 24)
     found = train(run, data, Training(Consistency("bsp"), "all-reduce", steps, replicas=2))
     if run.rank:
@@ -131,7 +131,7 @@ def _answer(run: Run, data: clicks.Clicks) -> None:
 
 
 def _trade(run: Run, data: clicks.Clicks) -> None:
-    """One straggler: how long until the same loss, by rule.
+    """With one straggler, the time to the same loss by rule.
 
     One server holds all, dense weights as well: only then does every run on an emulated network give the same figures.
     """
@@ -160,7 +160,7 @@ def _trade(run: Run, data: clicks.Clicks) -> None:
 
 
 def run(spec: JobSpec, folder: Path, tools: DrillContext) -> dict[str, Any]:
-    """One rank of a synchronous training in which servers or workers die.
+    """Run one rank of a synchronous training in which servers or workers die.
 
     Between two checkpoints a dead server's backup answers alone. At the next one a worker takes the dead one's place
     beside its own work, and reads the shards that it is to keep.
@@ -207,7 +207,7 @@ def _store(folder: Path) -> Store:
 
 
 def _checkpoint(route: Route, service: ParameterServer, store: Store, step: int) -> list[int]:
-    """Every living server writes the shards of which it is the head; anew if one dies meanwhile. The living ranks."""
+    """On every living server, write the shards of which it is the head; returns the living ranks."""
     living: list[int] = []
     while living != (found := route.agree()):
         living = found
@@ -223,14 +223,14 @@ def _checkpoint(route: Route, service: ParameterServer, store: Store, step: int)
 
 
 def fill(service: ParameterServer, arrays: Mapping[str, Array]) -> None:
-    """Give this server's shards the values and the state of Adagrad that a checkpoint holds."""
+    """Fill this server's shards with the values and Adagrad's state from a checkpoint."""
     for shard in service.server.shards.values() if service.server is not None else ():
         for name, array in shard.arrays().items():
             array[:] = arrays[name]
 
 
 def _matches(spec: JobSpec, folder: Path, results: Sequence[dict[str, Any]]) -> tuple[bool, str]:
-    """Hold the last checkpoint to one process, the workers' weights to the checkpoint, and replicas to each other."""
+    """Compare the last checkpoint with one process, the workers' weights with the checkpoint, and replicas."""
     data, read = clicks.Clicks(spec.seed), _store(folder).load(spec.steps)
     kept = {"table": np.empty((data.rows, data.width)), "dense": np.empty(data.dense)}
     for name, kind in (("table", "hash"), ("dense", "range")):

@@ -52,7 +52,7 @@ _TAG = 681
 
 
 class Air:
-    """Tells every agent who is where and what the others have heard; only those in range may be listened to.
+    """Exchanges arrays between all agents, of which each uses those from agents in range.
 
     Parameters
     ----------
@@ -65,17 +65,17 @@ class Air:
         self._control = control
 
     def tell(self, own: Array) -> Mapping[int, Array]:
-        """Exchange an array with all others; what arrived, by rank."""
+        """Exchange an array with all others; returns what arrived, by rank."""
         return dict(enumerate(self._control.allgather(own)))
 
     def beacons(self, living: bool, position: Array, heard: Array) -> dict[int, Array]:
-        """Exchange (living, x, y, heard) between all; those of the agents that live, by rank."""
+        """Exchange (living, x, y, heard) between all; returns those of the living agents, by rank."""
         found = self.tell(np.concatenate([[float(living)], position, heard]))
         return {at: found[at] for at in sorted(found) if found[at][0]}
 
 
 class AirOfMortals(Air):
-    """The same by messages, to agents whose processes may die.
+    """Exchanges arrays by messages between agents whose processes may die.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ class AirOfMortals(Air):
 
 @dataclass
 class Log:
-    """What an agent did: cells seen in each step, the agents that it counted on, the links, its map's mass."""
+    """The record of an agent: cells seen in each step, the agents it counted on, the links, its map's mass."""
 
     visits: list[NDArray[np.int64]] = field(default_factory=list)
     known: list[list[int] | None] = field(default_factory=list)
@@ -106,7 +106,7 @@ class Log:
 def search(
     comm: Any, air: Air, world: World, step_s: float, steps: Iterable[int] = range(STEPS), sensing: int = SENSING
 ) -> Log:
-    """One agent's mission; all ranks call it."""
+    """Carry out one agent's mission; all ranks call it."""
     rank = comm.Get_rank()
     agent, log = Agent(world, rank), Log()
     peers = Peers(comm, on_failure=air.on_failure)
@@ -152,7 +152,7 @@ def data(control: MPI.Intracomm, sheet: Sheet) -> list[Graph]:
 
 
 def timed(comm: MPI.Intracomm, sheet: Sheet, data: list[Graph], steps: case.Steps) -> case.Ends:
-    """Steps of the search, each with a push to one agent in range, as late as the sheet's consistency allows."""
+    """Run steps of the search, each with a push to one agent in range, as late as the sheet's consistency allows."""
     assert sheet.consistency is not None
     p, ends = comm.Get_size(), []
     late = {"synchronous": 0, "bounded": sheet.consistency.bound}.get(sheet.consistency.model or "")
@@ -167,7 +167,7 @@ def timed(comm: MPI.Intracomm, sheet: Sheet, data: list[Graph], steps: case.Step
 
 
 def mission(agents: int, seed: int) -> World:
-    """Apart for a while; then the batteries of the last two agents run empty, one after the other."""
+    """The mission: two groups out of range for a while, then the batteries of the last two agents run empty."""
     return World(agents, seed, apart=APART, empty={agents - 1: 65, agents - 2: 80})
 
 
@@ -185,7 +185,7 @@ def main(run: Run) -> None:
 
 
 def _phases(run: Run, world: World, logs: list[Log]) -> None:
-    """What was covered, and whether those in one group divide the area among the same agents, as the swarm changes."""
+    """Report what was covered, and whether agents of one group agree on its members, as the swarm changes."""
     visits = np.zeros((STEPS, CELLS), bool)
     for log in logs:
         for step, cells in enumerate(log.visits):
@@ -212,7 +212,7 @@ def _phases(run: Run, world: World, logs: list[Log]) -> None:
 
 
 def _map(run: Run, world: World, logs: list[Log]) -> None:
-    """The agents' maps beside the true heights, beside each other, and beside the one-process run."""
+    """Compare the agents' maps with the true heights, with each other, and with the one-process run."""
     alone, _ = swarm_agents.one_process(world, STEPS, SENSING, LATE)
     living = [agent for agent in range(world.agents) if world.living(agent, STEPS)]
     maps = np.array([swarm_agents.heights(logs[agent].mass) for agent in living])
@@ -234,7 +234,7 @@ def _mixing_over(world: World) -> list[mixing.Mixing]:
 
 
 def _converge(run: Run) -> None:
-    """Averaging over the changing links, for several radio ranges: contraction beside the spectral gap."""
+    """Average over the changing links for several radio ranges: contraction with the spectral gap."""
     rows: list[list[Any]] = []
     for reach in (30.0, 45.0, 70.0):
         world = World(run.size, run.seed, reach)
@@ -263,7 +263,7 @@ def _converge(run: Run) -> None:
 
 
 def run(spec: JobSpec, folder: Path, tools: DrillContext) -> dict[str, Any]:
-    """One agent of a swarm whose agents die; it tells whom it counts on in the end, and how far its map is off."""
+    """Run one agent of a swarm whose agents die; it reports whom it counts on at the end, and its map's error."""
     with routing(job_comm(spec, tools), tools) as route:
         world = World(spec.ranks, spec.seed)
         log = search(route.comm, AirOfMortals(route.comm, route.lost), world, 0.0, route.steps(spec.steps))
@@ -274,7 +274,7 @@ def run(spec: JobSpec, folder: Path, tools: DrillContext) -> dict[str, Any]:
 
 
 def _matches(spec: JobSpec, folder: Path, results: Sequence[dict[str, Any]]) -> tuple[bool, str]:
-    """What the dead had measured and not passed on is lost, so that the map is held to the truth."""
+    """Compare the maps with the true heights, because measurements of the dead that were not passed on are lost."""
     counted = sorted({dead for one in results for dead in one["dead"] if dead in one["known"]})
     if counted:
         return False, f"agents still leave a part to the dead {counted}"

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from emulator.design.choices import HURRIES, PATTERNS, POLICIES, Pattern
 from emulator.design.prices import network_terms
-from emulator.design.sheets.sheet import Sheet
+from emulator.design.sheets.sheet import SLOTS, Sheet
 from emulator.design.sheets.tables import Job, State, Task, by_name
 from emulator.errors import UsageError
 
@@ -295,11 +295,7 @@ def _fault_costs(sheet: Sheet) -> tuple[float | None, float | None]:
 def design_of(sheet: Sheet) -> Design:
     """Convert the six slots of a sheet into a `Design`."""
     sheet.must_be_complete()
-    one, two, three, four, five, six = (getattr(sheet, slot) for slot in (
-        "partition", "communication", "consistency", "coordination", "fault_tolerance", "load_balancing"))  # fmt: skip
-    flows = tuple(Flow(**{name: getattr(each, name) for name in Flow.__dataclass_fields__}) for each in two)
-    return Design(
-        one.split, flows, one.replicated, one.parts, one.by, three.model, three.bound, three.rounds, three.penalty,
-        four.control, four.data, four.if_lost, five.policy, five.interval, five.replicas, five.spares, six.sharding,
-        six.stragglers,
-    )  # fmt: skip
+    said = {name: value for slot in SLOTS if slot != "communication" for name, value in getattr(sheet, slot)}
+    flows = tuple(Flow(**{name: getattr(each, name) for name in Flow.__dataclass_fields__})
+                  for each in sheet.communication)  # fmt: skip
+    return Design(flows=flows, **{name: said[name] for name in Design.__dataclass_fields__ if name != "flows"})

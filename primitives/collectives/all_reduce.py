@@ -1,4 +1,4 @@
-"""All-reduce: every rank ends with the sum of all ranks' arrays, by the algorithm that costs the least.
+"""All-reduce: every rank ends with the sum of all ranks' arrays, by the algorithm with the lowest cost.
 
 =====================  ==================================================  ==========================================
 algorithm              time (p = 2^k; see the modules for other p)         good for
@@ -86,7 +86,7 @@ def prepare(
     algorithm: str = "auto",
     segment: int | None = None,
 ) -> PersistentCollective:
-    """Make a persistent collective for these very arrays, which may run any number of times, beside others.
+    """Make a persistent all-reduce of these arrays, which may run any number of times, at the same time as others.
 
     For a training loop that reduces the same buckets in each step::
 

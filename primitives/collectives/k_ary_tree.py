@@ -112,7 +112,7 @@ class KAryTree(Reduction):
             self._run()
 
     def _run(self) -> None:
-        """The same as `steps` on a single segment, without a generator and without send requests.
+        """Run `steps` on a single segment, without a generator and without send requests.
 
         For one segment their time counts. Send cannot deadlock: its receiver waits already.
         """
@@ -141,7 +141,7 @@ class KAryTree(Reduction):
             receive.Start()
 
     def _add(self, i: int) -> Iterator[Request]:
-        """Make the sum of segment i over this rank and those below it."""
+        """Add this rank's segment i and those of its children."""
         mine = self._mine[i]
         yield from carrier.of(self.comm).all_matched(self._from_children[i])
         for receive, theirs in zip(self._from_children[i], self._theirs[i], strict=True):
@@ -150,7 +150,7 @@ class KAryTree(Reduction):
             mine = self._sums[i]
 
     def _take(self, i: int) -> Iterator[Request]:
-        """Receive the result of segment i, if this is not rank 0, where it is made."""
+        """Receive the result of segment i from the parent; rank 0 has it."""
         for receive in self._from_parent[i : i + 1]:
             receive.Start()
             yield receive

@@ -1,4 +1,4 @@
-"""Reduction operations: a name, an ``MPI.Op``, a numpy ufunc or the user's own function, in one form.
+"""Reduction operations in one form: a name, an ``MPI.Op``, a numpy ufunc or a user's function.
 
 The reductions of this package are computed by numpy on each rank, never by the MPI library, so every numpy dtype
 whose elements are plain bytes can be reduced (float16 too, which MPI lacks), and what an operation means is what numpy
@@ -38,7 +38,7 @@ class Operation:
 
 @dataclass(frozen=True)
 class _Ufunc:
-    """A numpy ufunc; `out` by name, because numpy deprecates it by position for minimum and maximum."""
+    """A numpy ufunc with `out` by name, because numpy deprecates it by position for minimum and maximum."""
 
     function: np.ufunc
 
@@ -47,7 +47,7 @@ class _Ufunc:
 
 
 def of_numpy(apply: object) -> bool:
-    """Tell whether an operation is numpy's, so that to apply it does nothing but to compute."""
+    """Whether an operation is numpy's, so that applying it only computes."""
     return isinstance(apply, np.ufunc | _Ufunc)
 
 
@@ -60,7 +60,7 @@ NAMED: dict[str, Operation] = {operation.name: operation for operation in (SUM, 
 
 
 def _location(better: np.ufunc) -> Callable[[Array, Array, Array], object]:
-    """MPI's MINLOC and MAXLOC on (value, index) pairs: the better value, and among equals the lower index."""
+    """Apply MPI's MINLOC or MAXLOC to (value, index) pairs: the better value, among equals the lower index."""
 
     def apply(a: Array, b: Array, out: Array) -> None:
         value, index = a.dtype.names or ("value", "index")
@@ -119,7 +119,7 @@ def resolve(op: object) -> Operation:
 
 @dataclass(frozen=True)
 class _Storing:
-    """Stores the result of a function in `out`; comparable, since collectives are cached by it."""
+    """Stores the result of a function in `out`; comparable, because collectives are cached by it."""
 
     function: Callable[[Array, Array], Any]
 
@@ -137,7 +137,7 @@ def _of_mpi(op: MPI.Op) -> Operation:
 
 
 class _Local:
-    """MPI's own application of a user's operation; comparable, since collectives are cached by it."""
+    """MPI's own application of a user's operation; comparable, because collectives are cached by it."""
 
     def __init__(self, op: MPI.Op) -> None:
         self.op, self._handle = op, op.handle

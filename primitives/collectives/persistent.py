@@ -25,7 +25,7 @@ TAG = 20_000
 """Tag of every operation that is complete when its call returns: messages do not overtake, so that one tag serves."""
 
 TAGS_IN_FLIGHT = 8_000
-"""Operations that are made to overlap take the tags behind `TAG` in turn, as many as this."""
+"""Operations that are made to overlap take the tags after `TAG` in turn, as many as this."""
 
 KEPT = 32
 """Most collectives that are kept per communicator; the oldest is freed first."""
@@ -34,7 +34,7 @@ _NO_CALL = (object(),) * 6
 
 
 class Request(Protocol):
-    """The methods that a collective calls on a request, MPI's own or an emulated one."""
+    """The interface of a request that a collective uses, MPI's own or an emulated one."""
 
     def Wait(self) -> Any: ...
     def Test(self) -> bool: ...
@@ -76,7 +76,7 @@ class PersistentCollective:
         self.waiting: Request | None = None
 
     def sender(self, view: Array, target: int) -> Sender:
-        """A function that starts to send `view` and returns the request.
+        """Make a function that starts to send `view` and returns the request.
 
         Not a persistent request: Open MPI completes a short Isend at once, a short persistent send only when the
         receiver has run and handed the buffer back, which costs a change of process where ranks share a core.
@@ -84,29 +84,29 @@ class PersistentCollective:
         return partial(self.comm.Isend, message(view), target, self.tag)
 
     def starter(self, view: Array, target: int) -> MPI.Prequest:
-        """A persistent request that sends `view`: quicker to start, for sends that are waited for at the end only."""
+        """Make a persistent request that sends `view`: faster to start, for sends waited for only at the end."""
         request = self.comm.Send_init(message(view), target, self.tag)
         if self.keeps:
             self._requests.append(request)
         return request
 
     def receiver(self, view: Array, source: int) -> MPI.Prequest:
-        """A persistent request that receives into `view`."""
+        """Make a persistent request that receives into `view`."""
         request = self.comm.Recv_init(message(view), source, self.tag)
         if self.keeps:
             self._requests.append(request)
         return request
 
     def steps(self) -> Iterator[Request]:
-        """The algorithm: yields each request that must be complete before it goes on."""
+        """The algorithm as a generator: yields each request that must be complete before it continues."""
         raise NotImplementedError
 
     def run(self) -> None:
-        """Run to the end."""
+        """Run the operation to its end."""
         self._carrier.run(self)
 
     def start(self) -> PersistentCollective:
-        """Begin, go as far as is possible without waiting, and return the object itself as the handle."""
+        """Begin a run, continue as far as possible without waiting, and return the object itself as the handle."""
         if self._walk is not None:
             raise UsageError(
                 "a persistent collective runs once at a time, this one is under way: wait() for it, or prepare another"
@@ -117,7 +117,7 @@ class PersistentCollective:
         return self
 
     def test(self) -> bool:
-        """Go on as far as is possible without waiting; true when complete."""
+        """Continue as far as possible without waiting; true when complete."""
         while self.waiting is not None:
             if not self.waiting.Test():
                 return False
@@ -126,7 +126,7 @@ class PersistentCollective:
         return True
 
     def wait(self) -> None:
-        """Run the rest of what `start` began."""
+        """Complete the run that `start` began."""
         while self.waiting is not None:
             self.waiting.Wait()
             self._next()
@@ -175,7 +175,7 @@ class Reduction(PersistentCollective):
 
 
 def wait_all(collectives: Iterable[PersistentCollective]) -> None:
-    """Run all of these to their ends, in whatever order their messages come.
+    """Run all of these to their ends, in the order in which their messages arrive.
 
     Ranks that wait for several collectives one by one must all do so in the same order: waiting for one moves no other.
     """
@@ -186,7 +186,7 @@ def wait_all(collectives: Iterable[PersistentCollective]) -> None:
 
 
 class CollectiveCache(dict[Hashable, Any]):
-    """The persistent collectives of one communicator by their calls, the oldest first."""
+    """The persistent collectives of one communicator by their calls, oldest first."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -205,19 +205,19 @@ class CollectiveCache(dict[Hashable, Any]):
             self.pop(next(iter(self))).free()
 
     def fail(self, collective: PersistentCollective, *arrays: Array) -> None:
-        """Forget a collective whose run failed, but keep its memory and the arrays: messages may still arrive."""
+        """Forget a collective whose run failed, but keep its memory and arrays, as messages may still arrive."""
         self.forget(collective)
         for key in [key for key, kept in self.items() if kept is collective]:
             del self[key]
         self._failed += [collective, arrays]
 
     def forget(self, collective: PersistentCollective) -> None:
-        """Serve no more calls by this collective as the last one."""
+        """Stop serving calls with this collective as the last one used."""
         if self.last[-1] is collective:
             self.last = _NO_CALL
 
     def next_tag(self) -> int:
-        """A tag for an operation that overlaps with others; collective: each rank must ask in the same order."""
+        """A tag for an operation that overlaps with others; collective: all ranks must call it in the same order."""
         self._counter += 1
         return TAG + 1 + self._counter % TAGS_IN_FLIGHT
 

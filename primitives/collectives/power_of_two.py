@@ -1,4 +1,4 @@
-"""Reduces any number of ranks to a power of two, for algorithms that halve and double.
+"""Reduce any number of ranks to a power of two, for algorithms that halve and double.
 
 With p = q + r ranks, q the largest power of two: of the first 2r ranks each even one gives all its data to the odd one
 next to it, which adds them and takes part for both; afterwards it sends the result back. p = 6::
@@ -24,7 +24,7 @@ from primitives.collectives.persistent import TAG, Apply, Reduction, Request
 
 
 class PowerOfTwo(Reduction):
-    """An all-reduce that is written for a power of two of ranks, for any number of them.
+    """Base of an all-reduce that is written for a power of two of ranks and runs on any number.
 
     A subclass writes `exchange`, in terms of `place`, `places` and `rank_at`. It begins with the data in `begin` (the
     input itself, or what two ranks have together) and leaves the result in `recv`. `send` and `recv` have any shape.
@@ -53,7 +53,7 @@ class PowerOfTwo(Reduction):
         return 2 * place + 1 if place < self.extra else place + self.extra
 
     def operands(self, theirs: Array, mine: Array, partner: int) -> tuple[Array, Array]:
-        """The two in the order of the ranks, so that both partners compute the same bits."""
+        """The two operands in the order of the ranks, so that both partners compute the same bits."""
         return (theirs, mine) if partner < self.rank else (mine, theirs)
 
     def steps(self) -> Iterator[Request]:

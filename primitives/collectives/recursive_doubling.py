@@ -62,7 +62,7 @@ class RecursiveDoubling(PowerOfTwo):
             self.op(lower, higher, total)
 
     def _calls(self) -> Iterator[Callable[[], object]]:
-        """The calls of `exchange`, without arguments, but for the last operation."""
+        """The calls of `exchange`, without arguments, except for the last operation."""
         for (receive, send, lower, higher), total in zip(self._exchanges, self._sums, strict=True):
             yield from (receive.Start, send.Start, receive.Wait)
             if total is not self.recv:

@@ -1,4 +1,4 @@
-"""Calls a reduction of `send` into `recv`, by the persistent collective that an earlier call like it has made.
+"""Call a reduction of `send` into `recv`, with the persistent collective that an earlier call has made.
 
 Persistent requests are bound to addresses. Two ways lead there:
 
@@ -31,7 +31,7 @@ Maker = Callable[[Array, Array, operations.Operation], PersistentCollective]
 
 
 class Staged(PersistentCollective):
-    """A collective on memory of its own, `work`, into which the data are copied for each run."""
+    """A collective on memory of its own, `work`, into which data are copied for each run."""
 
     def __init__(self, cache: CollectiveCache, inner: PersistentCollective, work: Array) -> None:
         super().__init__(inner.comm, inner.tag)
@@ -79,7 +79,7 @@ def output(send: Array, recv: Output) -> Array:
 
 
 def reduce_into(comm: MPI.Intracomm, send: Array, recv: Output, op: object, key: Hashable, make: Maker) -> Array:
-    """Run the collective of a call that is long, or the first of its kind on the communicator.
+    """Run a collective for a long call, or for the first of its kind on the communicator.
 
     Parameters
     ----------

@@ -76,7 +76,7 @@ _Hop = tuple[Any, Any, Callable[[], None] | None, Callable[[], None] | None, Any
 
 
 class _Phase(PersistentCollective):
-    """One way round the ring: `hops`, then waiting for the sends.
+    """One pass round the ring: `hops`, then the wait for the sends.
 
     Persistent requests are made once and kept. More than `EMULATED_KEPT` ranks of an emulated network, which may share
     one memory, make a plain request when they come to it, in each run.
@@ -98,19 +98,19 @@ class _Phase(PersistentCollective):
         self._kept: list[_Hop] = []
 
     def _views(self) -> tuple[Iterator[Array], Iterator[Array], Iterator[Any]]:
-        """Where each message from the left goes, what each to the right carries, and operands of `op` after each hop.
+        """The views of each message from the left and to the right, and the operands of `op` after each hop.
 
         No operands: `op` is not applied.
         """
         raise NotImplementedError
 
     def _again(self) -> range:
-        """The hops after which one more receive is posted; it starts as many hops late as a send has to complete."""
+        """The hops after which one more receive is posted, as many hops late as a send has to complete."""
         late = self.ahead // 2 if self.size > 2 else 0
         return range(late, late + self.count - self.ahead)
 
     def _keep(self) -> None:
-        """Make all requests, unless they are made in each run."""
+        """Make all requests, unless each run makes them."""
         if not self.keeps:
             return
         theirs, ours, operands = self._views()
@@ -124,7 +124,7 @@ class _Phase(PersistentCollective):
         self._kept = list(islice(zip_longest(receives, operands, onward, posts, sent), self.count))
 
     def _make(self) -> Iterator[Request]:
-        """One run; its requests are made, and begin, when their turn comes."""
+        """Do a run whose requests are made and started one by one."""
         left, right, tag, again = self.left, self.right, self.tag, self._again()
         receive, send, begin, end = self.comm.Irecv, self.comm.Isend, again.start, again.stop
         places, pieces, operands = self._views()
@@ -156,7 +156,7 @@ class _Phase(PersistentCollective):
         return self._walk_kept() if self.keeps else self._make()
 
     def _walk_kept(self) -> Iterator[Request]:
-        """One run of the requests that are kept."""
+        """Do a run of the requests that are kept."""
         for start in self._starts:
             start()
         for receive, operands, onward, post, sent in self._kept:
@@ -204,7 +204,7 @@ class ReduceScatter(_Phase):
         self._keep()
 
     def _arriving(self) -> Iterator[int]:
-        """Give the blocks whose sums arrive, in this order."""
+        """The blocks whose sums arrive, in this order."""
         return ((self.rank - step - 2) % self.size for step in range(self.size - 1))
 
     def _views(self) -> tuple[Iterator[Array], Iterator[Array], Iterator[Any]]:
@@ -288,7 +288,7 @@ class AllReduce(Reduction):
 
 
 def segments_of(comm: MPI.Intracomm, block_bytes: int, segment: int | None) -> int:
-    """How many messages a block of that length travels as."""
+    """Number of messages as which a block of that length is sent."""
     if segment is None:
         segment = 0 if carrier.of(comm).timed else SEGMENT_BYTES
     if segment < 0:
@@ -297,14 +297,14 @@ def segments_of(comm: MPI.Intracomm, block_bytes: int, segment: int | None) -> i
 
 
 def _pieces(blocks: Sequence[Array], indices: Iterable[int], segments: int) -> Iterator[Array]:
-    """Give the segments of these blocks."""
+    """The segments of these blocks."""
     if segments == 1:
         return map(blocks.__getitem__, indices)
     return chain.from_iterable(split(blocks[i], segments) for i in indices)
 
 
 def _places(like: Array, messages: int, segments: int, room: int) -> Sequence[Array]:
-    """Buffers for so many messages as long as `like`: where memory is short, messages share them.
+    """Make buffers for that many messages as long as `like`; where memory is short, messages share them.
 
     Two at the least, so that a message can come while the last one is added, and two more than the segments of a block
     where segments are sent on.

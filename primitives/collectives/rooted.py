@@ -191,7 +191,7 @@ def _linear(
     comm: MPI.Intracomm, block: Array, whole: Array | None, counts: Sequence[int] | None,
     displacements: Sequence[int] | None, root: int, gathers: bool,
 ) -> None:  # fmt: skip
-    """The root exchanges a message with every other rank that has a block; `whole` is None elsewhere."""
+    """Exchange a message between the root and every other rank that has a block; `whole` is None elsewhere."""
     if whole is None:
         if block.size:
             (comm.Send if gathers else comm.Recv)(message(block), root, TAG)
@@ -207,7 +207,7 @@ def _linear(
 def _binomial(
     comm: MPI.Intracomm, block: Array, whole: Array | None, root: int
 ) -> tuple[int | None, list[int], list[Array], Array]:
-    """Parent and children of this rank, the children's parts of its buffer, and that: the blocks of its subtree."""
+    """Parent and children of this rank, the children's parts of its buffer, and that buffer: its subtree's blocks."""
     size = comm.Get_size()
     place = (comm.Get_rank() - root) % size
     parent, children = family(place, size)

@@ -39,7 +39,7 @@ def family(rank: int, size: int) -> tuple[int | None, list[int]]:
 
 
 def span(place: int, size: int) -> int:
-    """How many ranks the one at `place` stands for: itself and all below it in the binomial tree."""
+    """Number of ranks in the subtree of `place` in the binomial tree, itself included."""
     return min(place & -place, size - place) if place else size
 
 

@@ -1,4 +1,4 @@
-"""The all-reduce algorithms, and which of them costs the least, by the formulas and the terms of the communicator.
+"""The all-reduce algorithms, and the choice of the cheapest by cost formulas and the communicator's terms.
 
 ==============================  ===============================================================================
 the communicator                terms
@@ -44,6 +44,7 @@ ORDERED = tuple(name for name, algorithm in ALGORITHMS.items() if algorithm.orde
 """Algorithms that keep the order of the ranks, for operations that do not commute."""
 
 ORDER = ("recursive_doubling", "rabenseifner", "ring", "k_ary_tree", "tree")
+"""Algorithms by preference: of those with equal cost the first is chosen."""
 
 CROWDED = ("k_ary_tree", "rabenseifner", "ring", "recursive_doubling")
 """Algorithms for ranks that share cores. The binomial tree has no more work than the k-ary one but more levels, at each
@@ -77,7 +78,7 @@ SHARED_MEMORY = Terms(alpha=2e-6, beta=2e-10, gamma=1e-10)
 def choose(
     p: int, n: int, alpha: float, beta: float, gamma: float, cores: int = 0, among: Sequence[str] = ORDER
 ) -> str:
-    """The algorithm that the cost formulas say is the quickest.
+    """Choose the algorithm that is fastest by the cost formulas.
 
     Parameters
     ----------
@@ -97,7 +98,7 @@ def choose(
 
 
 def automatic(comm: MPI.Intracomm, n: int, commutative: bool = True) -> str:
-    """The algorithm that ``"auto"`` takes for n bytes on this communicator: `choose`, with two measured exceptions.
+    """The algorithm of ``"auto"`` for n bytes on this communicator: `choose`, with two measured exceptions.
 
     Where every rank has a core and blocks go in segments, the ring reduces one while the next is on its way: of the
     algorithms with the least bytes it is then the quickest. Where ranks share cores, a short message of recursive
@@ -115,7 +116,7 @@ def automatic(comm: MPI.Intracomm, n: int, commutative: bool = True) -> str:
 
 
 def terms_of(comm: MPI.Intracomm) -> Terms:
-    """The terms that ``auto`` chooses by on this communicator; collective the first time."""
+    """The terms by which ``auto`` chooses on this communicator; collective the first time."""
     cache = cache_of(comm)
     if cache.terms is None:
         cache.terms = _of_network(comm) if carrier.of(comm).timed else _of_machine(comm)
@@ -123,7 +124,7 @@ def terms_of(comm: MPI.Intracomm) -> Terms:
 
 
 def _of_network(comm: MPI.Intracomm) -> Terms:
-    """The configured network's terms; the time of reducing is neglected."""
+    """The configured network's terms; the time to reduce is neglected."""
     slowest = carrier.of(comm).terms()
     if slowest is None:
         return SHARED_MEMORY
@@ -132,7 +133,7 @@ def _of_network(comm: MPI.Intracomm) -> Terms:
 
 
 def _of_machine(comm: MPI.Intracomm) -> Terms:
-    """Terms of shared memory, on the host with the most ranks per core; an all-gather gives all ranks the same."""
+    """Terms of shared memory, on the host with the most ranks per core, the same on all ranks by an all-gather."""
     host = zlib.crc32(MPI.Get_processor_name().encode())
     table = np.empty((comm.Get_size(), 2), np.int64)
     all_gather(comm, np.array([host, wall_clock.cores()]), table)

@@ -30,7 +30,7 @@ from primitives.collectives.rooted import blocks_of, reduce, scatter_v
 
 
 def barrier(comm: MPI.Intracomm) -> None:
-    """Return when every rank has called it: in step k a rank sends to r + 2^k and receives from r - 2^k."""
+    """Return when every rank has called this: in step k a rank sends to r + 2^k and receives from r - 2^k."""
     rank, size = comm.Get_rank(), comm.Get_size()
     nothing = np.empty(0, np.uint8)
     distance = 1
@@ -169,7 +169,7 @@ def exscan(comm: MPI.Intracomm, send: Array, recv: Array, op: object = "sum") ->
 
 
 def _prefix(comm: MPI.Intracomm, given: Array, operation: operations.Operation) -> tuple[Array | None, Array]:
-    """The sums of all ranks before this one (None on rank 0), and including this one.
+    """The sums of all ranks before this one (None on rank 0), and of those up to and including it.
 
     After step k, `total` is the sum of the last 2^(k+1) ranks up to this one: what rank r + 2^(k+1) needs next.
     """

@@ -78,7 +78,7 @@ def draw_clients(clients: list[int], count: int, seed: int, number: int) -> list
 
 
 class Server:
-    """The coordinator's side; position 0 of the table of peers.
+    """The server's side of federated averaging; it has position 0 in the table of peers.
 
     Parameters
     ----------
@@ -149,7 +149,7 @@ class Server:
         return record
 
     def _aggregate(self, record: Round, rows: NDArray[np.float64], examples: Vector) -> None:
-        """Update the model; where those who dropped out leave the rule too few answers, the round is void."""
+        """Update the model; the round is void if too few clients answered for the rule."""
         self.peers.carrier.phase("aggregate", step=self.number)
         try:
             self.model = self.aggregate(rows, examples)
@@ -159,7 +159,7 @@ class Server:
             record.void = str(refusal)
 
     def _collect(self, record: Round, waiting: list[int], deadline: float | None) -> dict[int, Vector]:
-        """Receive this round's answers until all are in or the time is up; older ones are dropped."""
+        """Receive this round's answers until all have arrived or the time is up; drop older ones."""
         answers: dict[int, Vector] = {}
         missing = dict.fromkeys(waiting)
         while missing:
@@ -180,7 +180,7 @@ class Server:
         return answers
 
     def _next(self, missing: Iterable[int], deadline: float | None) -> list[tuple[int, Vector]]:
-        """The next message: with a deadline the first to come, else that of the first client in order."""
+        """The next message: with a deadline the first to arrive, else that of the first client in order."""
         if deadline is not None:
             return self._up.wait(deadline, owing=missing)
         first = next(iter(missing))
@@ -210,7 +210,7 @@ def serving(comm: MPI.Intracomm | Peers, model: Vector, **options: object) -> It
 
 
 def participate(comm: MPI.Intracomm | Peers, train: Train) -> int:
-    """Train for the server until it says stop; returns the number of rounds taken part in.
+    """Train for the server until it sends stop; returns the number of rounds taken part in.
 
     Parameters
     ----------

@@ -57,7 +57,7 @@ def mix(comm: MPI.Intracomm | Peers, x: Array, mixing: Mixing) -> None:
 
 
 def _buffers(peers: Peers, count: int, like: Array) -> list[Array]:
-    """Arrays to receive into, kept per communicator: to touch the pages of new ones takes longer than the messages."""
+    """Buffers for receives, kept per communicator, because touching new pages takes longer than the messages."""
     rows = peers.carrier.state.get(mix)
     if rows is None or rows.dtype != like.dtype or rows.shape[1] != like.size or len(rows) < count:
         rows = peers.carrier.state[mix] = np.empty((count, like.size), like.dtype)
@@ -65,7 +65,7 @@ def _buffers(peers: Peers, count: int, like: Array) -> list[Array]:
 
 
 def _combine(x: Array, terms: Sequence[tuple[float, Array]]) -> None:
-    """x <- the weighted sum of vectors, x perhaps among them, in pieces that stay in a core's cache."""
+    """Compute x <- the weighted sum of vectors, x perhaps among them, in pieces that fit into a core's cache."""
     (first, start), *others = terms
     for at in range(0, len(x), _PIECE):
         piece = slice(at, at + _PIECE)
@@ -78,7 +78,7 @@ def _combine(x: Array, terms: Sequence[tuple[float, Array]]) -> None:
 def average(
     comm: MPI.Intracomm | Peers, x: Array, rounds: Mixing | Sequence[Mixing], count: int | None = None
 ) -> Array:
-    """Average by `count` rounds of a mixing, or of a schedule taken round robin; returns a new vector.
+    """Average by `count` rounds of a mixing, or of a schedule round robin; returns a new vector.
 
     Parameters
     ----------

@@ -33,7 +33,7 @@ _KEPT = 64  # draws of contacts: ranks may be some rounds apart
 
 
 class Contacts(NamedTuple):
-    """One random target of each rank, and the ranks that each one is the target of."""
+    """A random target of each rank, and the ranks that have each rank as their target."""
 
     targets: tuple[int, ...]
     callers: list[list[int]]
@@ -84,7 +84,7 @@ class Graph:
     def sources(self, rank: int) -> tuple[int, ...]:
         """List the ranks that send to `rank`, in the order in which their messages should arrive.
 
-        That is the order to receive in: then nothing waits behind a message that leaves its sender later.
+        That is the order to receive in: then no message waits for one that leaves its sender later.
         """
         return self._sources[rank]
 
@@ -118,7 +118,7 @@ class Graph:
 
     @cached_property
     def _drawn(self) -> dict[tuple[int, int], Contacts]:
-        """The latest draws by seed and round: simulated ranks share them."""
+        """The latest draws by seed and round, which simulated ranks share."""
         return {}
 
     def reversed(self) -> Graph:
@@ -136,7 +136,7 @@ class Graph:
 
     @cached_property
     def connected(self) -> bool:
-        """Whether every rank can reach every other (strongly connected, if edges are one-way); found once."""
+        """Whether every rank can reach every other (strongly connected if edges are one-way); computed once."""
         everyone = self.size
         return everyone == 0 or len(self.reached()) == everyone == len(self.reversed().reached())
 
@@ -164,23 +164,23 @@ def _some(ranks: Sequence[int]) -> str:
 
 
 def by_distance(rank: int, targets: Iterable[int], p: int) -> tuple[int, ...]:
-    """Order targets by their distance ahead of `rank`, the order in which few messages meet at a receiver."""
+    """Sort targets by their distance ahead of `rank`, an order in which few messages meet at a receiver."""
     return tuple(sorted(targets, key=lambda j: (j - rank) % p))
 
 
 def _round(name: str, p: int) -> Graph:
-    """The graph of this name, with the sends of one round as its price takes them."""
+    """The graph of this name with the sends of one round as its price has them."""
     return Graph(name, tuple(map(tuple, priced.targets(name, p)[0])))
 
 
 def ring(p: int) -> Graph:
-    """Both neighbours on a cycle; degree 2."""
+    """The graph of both neighbours on a cycle; degree 2."""
     return _round("ring", p)
 
 
 @lru_cache(maxsize=8)
 def complete(p: int) -> Graph:
-    """Every rank to every other; degree p - 1. Made once for all simulated ranks: its edges are p (p - 1)."""
+    """The graph from every rank to every other; degree p - 1. Simulated ranks share its p (p - 1) edges."""
     return _round("complete", p)
 
 
@@ -190,17 +190,17 @@ def exponential(p: int) -> Graph:
 
 
 def star(p: int) -> Graph:
-    """Rank 0 with every other rank, as with a coordinator."""
+    """The graph between rank 0 and every other rank, as with a coordinator."""
     return Graph("star", tuple(tuple(range(1, p)) if i == 0 else (0,) for i in range(p)))
 
 
 def torus(p: int) -> Graph:
-    """2-D torus, as square as p allows; degree 4 (a prime p degenerates to a ring)."""
+    """The 2-D torus, as square as p allows; degree 4 (a prime p degenerates to a ring)."""
     return _round("torus", p)
 
 
 def random_regular(p: int, degree: int = 4, seed: int = 0) -> Graph:
-    """Every rank with `degree` random neighbours: an expander with high probability.
+    """A graph of `degree` random neighbours per rank: an expander with high probability.
 
     The union of degree/2 random Hamiltonian cycles (and a random perfect matching when the degree is odd),
     redrawn until they share no edge. It contains a cycle, so it is connected from degree 2 on; each cycle gives two

@@ -1,4 +1,4 @@
-"""Mixing matrices: what one round of neighbour averaging does, and how fast many of them converge.
+"""Mixing matrices: the effect of one round of neighbour averaging, and how fast many rounds converge.
 
 One round replaces every rank's vector by a weighted mean of its own and its neighbours':
 
@@ -32,7 +32,7 @@ _ROUNDING = 1e-9
 
 @dataclass(frozen=True)
 class Mixing:
-    """One round: who sends to whom, in which order, and with which weights it is received.
+    """One round: who sends to whom, in which order, and with which weights the receivers average.
 
     Attributes
     ----------
@@ -49,7 +49,7 @@ class Mixing:
         return self.graph.size
 
     def matrix(self) -> NDArray[np.float64]:
-        """Write W out, shape (p, p)."""
+        """The matrix W, shape (p, p)."""
         dense = np.zeros((self.size, self.size))
         for i, row in enumerate(self.weights):
             for j, weight in row.items():
@@ -58,7 +58,7 @@ class Mixing:
 
 
 def metropolis(graph: Graph) -> Mixing:
-    """Weights 1 / (1 + max(d_i, d_j)): symmetric and doubly stochastic on any two-way graph.
+    """Metropolis weights 1 / (1 + max(d_i, d_j)): symmetric and doubly stochastic on any two-way graph.
 
     Each rank needs to know no more than its neighbours' degrees.
 
@@ -80,7 +80,7 @@ def metropolis(graph: Graph) -> Mixing:
 
 
 def uniform(graph: Graph) -> Mixing:
-    """Weights 1 / (1 + in-degree); doubly stochastic exactly when all in- and out-degrees are equal."""
+    """Uniform weights 1 / (1 + in-degree); doubly stochastic exactly when all in- and out-degrees are equal."""
     rows = []
     for i in range(graph.size):
         sources = graph.sources(i)

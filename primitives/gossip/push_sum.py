@@ -38,7 +38,7 @@ _TAG = 642
 
 
 class PushSum:
-    """One rank's side; all members make equally many rounds.
+    """Push-sum on one rank; all members make equally many rounds.
 
     Parameters
     ----------
@@ -98,11 +98,11 @@ class PushSum:
         return self.estimate
 
     def drain(self) -> None:
-        """Wait until what this rank has sent is complete: on an emulated network, until it has left the card."""
+        """Wait until this rank's sends are complete: on an emulated network, until they have left the card."""
         self._box.flush()
 
     def finish(self) -> NDArray[np.float64]:
-        """Receive all messages that are still on their way; returns the estimate."""
+        """Receive all messages that are still under way; returns the estimate."""
         self._take(self.round)
         self._box.flush()
         return self.estimate
@@ -116,7 +116,7 @@ class PushSum:
         return [contacts.targets[me]], contacts.callers[me]
 
     def _take(self, until: int | list[tuple[int, int]]) -> None:
-        """Wait for the messages of all rounds below a number, or for these."""
+        """Wait for the messages of all rounds below a number, or for the given ones."""
         wanted = [one for one in self._due if (one[0] < until if isinstance(until, int) else one in until)]
         living = {source for _, source in wanted if self.peers.alive(source)}
         with contextlib.suppress(MPI.Exception):  # about a source that is lost: the receive tells which
@@ -128,7 +128,7 @@ class PushSum:
                 self.mass += message
 
     def _arrived(self) -> list[tuple[int, int]]:
-        """The next message of each source that has one by now; taking it moves no clock."""
+        """The next message from each source, of those that have arrived; taking them moves no clock."""
         carrier, found = self.peers.carrier, {}
         for number, source in self._due:
             if source not in found and self.peers.alive(source):

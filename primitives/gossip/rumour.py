@@ -42,7 +42,7 @@ _NOTHING = np.empty(0, np.uint8)
 
 @dataclass
 class Heard:
-    """One rank's part in a rumour.
+    """The outcome of a rumour on one rank.
 
     Attributes
     ----------
@@ -109,7 +109,7 @@ def _check(peers: Peers, rumour: NDArray, origin: int, mode: str, rounds: int | 
 
 
 def _round(peers: Peers, rumour: NDArray, heard: Heard, contacts: Contacts, mode: str, number: int) -> None:
-    """One round: contacts, then, with pull, answers. A rank informed in it forwards the rumour from the next one on."""
+    """Do one round: contacts, then, with pull, answers. A rank informed in it forwards the rumour only later."""
     me, knew = peers.rank, heard.at is not None
     target, callers = contacts.targets[me], contacts.callers[me]
     carries = knew and mode != "pull"
@@ -139,7 +139,7 @@ def _deliver(
 def traffic(
     p: int, n: int, mode: str = "push", *, rounds: int, origin: int = 0, graph: Graph | None = None, seed: int = 0
 ) -> tuple[list[list[list[tuple[int, int]]]], int | None]:
-    """The messages of `spread` with a rumour of n bytes, from the draws alone.
+    """Compute the messages of `spread` with a rumour of n bytes, from the random draws alone.
 
     Returns
     -------
@@ -222,7 +222,7 @@ def expected_rounds(p: int, mode: str = "push") -> float | None:
 
 
 def rounds_needed(p: int, mode: str = "push", failure: float = 1e-6) -> int:
-    """Rounds after which some rank is still uninformed with probability at most `failure`."""
+    """Number of rounds after which some rank is still uninformed with probability at most `failure`."""
     if p <= _LARGEST_EXACT:
         return next(r for r, done in enumerate(distribution(p, mode)) if 1 - done <= failure)
     # The tail is the coupon collector's: every further round divides what is left by at least e.

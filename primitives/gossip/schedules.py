@@ -30,7 +30,7 @@ Edges = list[tuple[int, int, float]]
 
 
 def one_peer_exponential(p: int) -> list[Mixing]:
-    """In round k send to i + 2^k and halve: exact after lg p rounds when p is a power of two, else in the limit."""
+    """Schedule that in round k sends to i + 2^k and halves: exact after lg p rounds if p is a power of two."""
     schedule = []
     for k in range(max(1, (p - 1).bit_length()) if p > 1 else 0):
         step = 1 << k
@@ -40,7 +40,7 @@ def one_peer_exponential(p: int) -> list[Mixing]:
 
 
 def base_graph(p: int) -> list[Mixing]:
-    """Exact averaging for any p: at most one message per rank and round, O(lg p) rounds.
+    """Schedule of exact averaging for any p: at most one message per rank and round, O(lg p) rounds.
 
     Write p = m q with m a power of two and q odd. Average inside each of m groups of q (`_simple`), then across the
     groups (`_hypercube`); or run `_simple` on all of p. The shorter of the two is returned.
@@ -69,7 +69,7 @@ def _parallel(schedules: Sequence[list[Edges]]) -> list[Edges]:
 
 
 def _hypercube(ranks: Sequence[int]) -> list[Edges]:
-    """Algorithm 1 for a power of two: in round k every rank takes the mean with that at its place xor 2^k."""
+    """Algorithm 1, for a power of two: in round k every rank averages with the one at its place xor 2^k."""
     rounds = []
     for bit in (1 << k for k in range(len(ranks).bit_length() - 1)):
         rounds.append([(rank, ranks[i | bit], 0.5) for i, rank in enumerate(ranks) if not i & bit])
@@ -107,7 +107,7 @@ def _simple(ranks: Sequence[int]) -> list[Edges]:
 
 
 def random_matching(graph: Graph, seed: int, round_number: int) -> Mixing:
-    """Pairwise gossip in rounds: a random maximal matching of a two-way graph; each pair takes its mean.
+    """Schedule of pairwise gossip in rounds: a random maximal matching of a two-way graph; each pair averages.
 
     The draw depends on (seed, round) alone, so all ranks make the same one without talking.
     """
@@ -125,7 +125,7 @@ def random_matching(graph: Graph, seed: int, round_number: int) -> Mixing:
 
 
 def pairwise_contraction(p: int) -> float:
-    """Contraction per round to expect of random matchings on the complete graph of p ranks.
+    """Expected contraction per round of random matchings on the complete graph of p ranks.
 
     E||x||^2 shrinks by lambda_2(E[W]), as a matching's W is a projection. All pairs are equally likely to be among its
     floor(p / 2) ones: E[W] = I - floor(p/2) / (p (p-1)) L, and all eigenvalues of L but one are p.

@@ -1,4 +1,4 @@
-"""SWIM over MPI: the protocol of `swim` on the messages of `primitives.mailbox`, with a clock of the caller's choice.
+"""SWIM over MPI: the protocol of `swim` on the messages of `primitives.mailbox`, with a given clock.
 
     detector = Detector(comm)
     while training:
@@ -34,7 +34,7 @@ _HEADER = 6
 
 
 def encode(message: Message, piggyback: int) -> NDArray[np.int64]:
-    """Write a message as 6 + 3 * piggyback integers."""
+    """Encode a message as 6 + 3 * piggyback integers."""
     wire = np.zeros(_HEADER + 3 * piggyback, np.int64)
     wire[:_HEADER] = (
         message.kind, message.source, message.destination, message.sequence, message.subject, len(message.updates)
@@ -45,7 +45,7 @@ def encode(message: Message, piggyback: int) -> NDArray[np.int64]:
 
 
 def decode(wire: NDArray[np.int64]) -> Message:
-    """Read a message back."""
+    """Decode a message."""
     kind, source, destination, sequence, subject, count = (int(v) for v in wire[:_HEADER])
     rows = wire[_HEADER : _HEADER + 3 * count].reshape(-1, 3).tolist()
     updates = tuple(Update(m, State(s), i) for m, s, i in rows)
@@ -99,7 +99,7 @@ class Detector:
         self.swim.declare_dead(self.peers.members.index(rank), self.clock())
 
     def poll(self) -> list[Event]:
-        """Receive and answer messages, do what is due; returns the changes since the last call."""
+        """Receive and answer messages, and do what is due; returns the changes since the last call."""
         answers: list[Message] = []
         for _, wire in self._box.poll():
             answers += self.swim.receive(decode(wire), self.clock())
@@ -111,7 +111,7 @@ class Detector:
         return events
 
     def watch(self, seconds: float, until: Callable[[], bool] = lambda: False) -> list[Event]:
-        """Poll, asleep in between, for some seconds on the clock, or until a condition holds."""
+        """Poll, asleep in between, for some seconds on the clock or until a condition holds."""
         events: list[Event] = []
         end = self.clock() + seconds
 
@@ -140,9 +140,9 @@ class Detector:
 
     @property
     def evicted(self) -> bool:
-        """Whether the others have declared this rank dead: it must stop."""
+        """Whether the others have declared this rank dead, so that it must stop."""
         return self.swim.evicted
 
     def close(self) -> None:
-        """Complete the sends. Ranks should close together: the others take a silent rank for dead."""
+        """Complete the sends. Ranks should close together, because the others declare a silent rank dead."""
         self._box.flush()

@@ -1,4 +1,4 @@
-"""What members of a SWIM group send one another: messages, and the reports of members' states that travel on them.
+"""Messages between members of a SWIM group, and the reports of members' states that they carry.
 
 Which of two reports of a member holds is decided by `Update.overrides`, without clocks; the rule is in `swim`.
 """
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 
 class State(enum.IntEnum):
-    """State of a member as the group knows it."""
+    """The state of a member as the group knows it."""
 
     ALIVE = 0
     SUSPECT = 1
@@ -44,7 +44,7 @@ class Update:
 
 @dataclass(frozen=True)
 class Message:
-    """One datagram; `subject` is the member that a PING_REQ wants pinged, `sequence` comes back in the ACK."""
+    """A datagram; `subject` is the member to be pinged by a PING_REQ, `sequence` is repeated in the ACK."""
 
     kind: Kind
     source: int
@@ -56,7 +56,7 @@ class Message:
 
 @dataclass(frozen=True)
 class Event:
-    """A change of a member's known state, at a time on the caller's clock."""
+    """A change of a member's known state, with its time on the caller's clock."""
 
     time: float
     member: int

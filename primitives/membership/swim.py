@@ -38,7 +38,7 @@ from primitives.membership.messages import Event, Kind, Message, State, Update
 
 @dataclass(frozen=True)
 class Settings:
-    """Times in seconds, and sizes of the messages.
+    """Times in seconds, and sizes of messages.
 
     Attributes
     ----------
@@ -73,11 +73,11 @@ class Settings:
 
     @property
     def timeout(self) -> float:
-        """Seconds until others are asked."""
+        """Seconds without an answer until other members are asked to ping."""
         return self.period_s / 3 if self.ping_timeout_s is None else self.ping_timeout_s
 
     def suspicion(self, n: int) -> float:
-        """Seconds from suspect to dead in a group of n."""
+        """Seconds from suspicion to death in a group of n."""
         periods = max(4.0, 2 * math.log2(n)) if self.suspicion_periods is None else self.suspicion_periods
         return periods * self.period_s
 
@@ -132,7 +132,7 @@ class Swim:
     # What the group knows.
 
     def state(self, member: int) -> State:
-        """Known state of one member."""
+        """The known state of one member."""
         return self.known[member].state
 
     @property
@@ -147,12 +147,12 @@ class Swim:
 
     @property
     def incarnation(self) -> int:
-        """How often this member has contradicted a suspicion of itself."""
+        """Number of suspicions of itself that this member has refuted."""
         return self.known[self.me].incarnation
 
     @property
     def due(self) -> float:
-        """When `tick` must be called next, at the latest."""
+        """The latest time for the next call of `tick`."""
         times = [self._next_period, *self._suspected_until.values()]
         if self._probe and not self._probe.asked_others and not self._probe.answered:
             times.append(self._period_begin + self.settings.timeout)
@@ -199,7 +199,7 @@ class Swim:
         return [self._message(Kind.ACK, relay[0], relay[1])] if relay else []
 
     def declare_dead(self, member: int, now: float) -> None:
-        """Note that a member is dead, from a source that is never wrong such as the MPI runtime."""
+        """Declare a member dead, from a source that is never wrong, such as the MPI runtime."""
         self._learn(Update(member, State.DEAD, self.known[member].incarnation), now)
 
     # How it is done.
@@ -219,7 +219,7 @@ class Swim:
         return [self._message(Kind.PING, target, self._sequence)]
 
     def _next_target(self) -> int | None:
-        """Take the next member of a shuffled round; None when no other is left."""
+        """The next member of a shuffled round; None if there is no other."""
         others = self.alive - {self.me}
         self._queue = [m for m in self._queue if m in others]
         if not self._queue:
@@ -254,7 +254,7 @@ class Swim:
         return Message(kind, self.me, destination, sequence, subject, self._pick_news(destination))
 
     def _pick_news(self, destination: int) -> tuple[Update, ...]:
-        """Choose the reports sent least often, first the one about the receiver: it may contradict it, or must stop."""
+        """Choose the reports sent least often, first the one about the receiver, which may refute it or must stop."""
         chosen: list[Update] = []
         about = self.known.get(destination)
         if about is not None and about.state is not State.ALIVE:

@@ -1,4 +1,4 @@
-"""A worker's messages: numbered pushes to the heads of the chains of servers, requests to their tails.
+"""A worker's messages: numbered pushes to the heads of the servers' chains, requests to their tails.
 
 With replicas, what no reply has confirmed is kept, and sent again when a server dies.
 """
@@ -26,7 +26,7 @@ _NOTHING: Array = np.empty(0, np.uint8)
 
 
 class Asked:
-    """A request that awaits its reply: kept until then, to be sent again if its server dies."""
+    """A request that awaits its reply, kept to be sent again if its server dies."""
 
     __slots__ = ("buffer", "header", "piece", "request")
 
@@ -37,7 +37,7 @@ class Asked:
 
 
 class Channel:
-    """Messages of one worker.
+    """The messages of one worker to and from servers.
 
     Attributes
     ----------
@@ -69,7 +69,7 @@ class Channel:
         self._dropped: set[int] = set()
 
     def header(self, kind: int, shard: int, table: int = 0) -> Header:
-        """Fill in a header; pulls and flushes are numbered by `number`, the rest by shard when sent."""
+        """Make a header; pulls and flushes are numbered by `number`, the rest by shard when sent."""
         return Header(
             kind, shard=shard, table=table, worker=self.rank, clock=self.clock, sequence=self.number,
             seen=self._sequence[shard], flags=messages.HALF if self.half else 0,
@@ -79,7 +79,7 @@ class Channel:
         self, kind: int, shard: int, table: int = 0, values: Array = _NOTHING, piece: Piece | None = None,
         flags: int = 0,
     ) -> None:  # fmt: skip
-        """Send a push, tick or leave to the head of the shard's chain, numbered."""
+        """Send a numbered push, tick or leave to the head of the shard's chain."""
         self._sequence[shard] += 1
         header = self.header(kind, shard, table)._replace(sequence=self._sequence[shard])
         header = header._replace(flags=header.flags | flags)
@@ -95,7 +95,7 @@ class Channel:
             self._send(messages.pack(self.header(messages.AWAY, shard)), self.layout.chain(shard)[0])
 
     def ask(self, asked: Asked) -> Asked:
-        """Send a pull or flush to the tail of the shard's chain and listen for the reply."""
+        """Send a pull or flush to the tail of the shard's chain, and post the receive of the reply."""
         self.listen(asked)
         if asked.header.kind != messages.LEAVE:  # a leave is resent with the pushes that no reply has confirmed
             self._send(self._message(asked.header, asked.piece), self.layout.chain(asked.header.shard)[-1])
@@ -113,7 +113,7 @@ class Channel:
         return asked
 
     def goodbye(self) -> None:
-        """Leave every shard and wait until each has confirmed it."""
+        """Leave every shard, and wait until each has confirmed it."""
         answers = []
         for shard in self.layout.shards:
             header = self.header(messages.LEAVE, shard)._replace(sequence=self._sequence[shard] + 1)
@@ -128,15 +128,15 @@ class Channel:
 
     @property
     def unconfirmed(self) -> int:
-        """Most pushes to one shard that no reply has confirmed (kept only with replicas)."""
+        """Largest number of pushes to one shard that no reply has confirmed (kept only with replicas)."""
         return max(len(retained) for retained in self._retained)
 
     def serve_others(self) -> bool:
-        """Serve one waiting request if this rank is a server too."""
+        """Serve one waiting request if this rank is a server, too."""
         return self._server is not None and self._server.poll()
 
     def arrived(self, asked: Asked) -> bool:
-        """Whether a reply is there; asks again where its server died meanwhile."""
+        """Whether a reply has arrived; repeats a request whose server has died meanwhile."""
         try:
             return asked.request.Test()
         except MPI.Exception as failure:
@@ -145,7 +145,7 @@ class Channel:
             return False
 
     def receive(self, asked: Asked) -> tuple[Header, Bytes]:
-        """Wait for a reply, asking again where its server died meanwhile."""
+        """Wait for a reply; repeats a request whose server has died meanwhile."""
         start = self._carrier.now()
         while not self._wait(asked.request):
             self.ask(asked)
@@ -172,14 +172,14 @@ class Channel:
             self._server.drop(rank)
 
     def _readdressed(self, message: Bytes) -> Bytes:
-        """Name the living tail in a leave: a server that does not know of a death yet would take the dead one."""
+        """Address a leave to the living tail, because a server may not know of the old tail's death yet."""
         header, _ = messages.unpack(message)
         if header.kind != messages.LEAVE:
             return message
         return messages.pack(header._replace(table=self.layout.chain(header.shard)[-1]))
 
     def _message(self, header: Header, piece: Piece | None, values: Array = _NOTHING) -> Bytes:
-        """Lay out a request; a key list that the shard has seen lately goes as its signature."""
+        """Pack a request; a key list that the shard has seen lately is sent as its signature."""
         known = False
         if piece is not None and piece.keys is not None:
             cache = self._lists.setdefault((header.shard, header.table, header.kind), KeyCache())

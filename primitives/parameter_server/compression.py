@@ -24,7 +24,7 @@ _HALF_MAX = float(np.finfo(np.float16).max)
 
 
 class Compression:
-    """What a worker sends of its gradients; this one sends everything.
+    """What a worker sends of its gradients; this base class sends everything.
 
     Attributes
     ----------
@@ -35,18 +35,18 @@ class Compression:
     half = sparse = False
 
     def select(self, table: int, gradient: Array) -> tuple[NDArray[np.int64] | None, Array]:
-        """Choose what of a dense gradient travels now: keys and their rows, or None and the whole gradient."""
+        """Select what to send of a dense gradient: keys and their rows, or None and the whole gradient."""
         return None, gradient
 
 
 class Half(Compression):
-    """Values travel as float16."""
+    """Compression that sends values as float16."""
 
     half = True
 
 
 class TopK(Compression):
-    """Only the `share` of rows with the largest entry, in (0, 1], with error feedback by table number (`residual`)."""
+    """Compression to the `share` of rows with the largest entries, with error feedback by table (`residual`)."""
 
     sparse = True
 
@@ -70,7 +70,7 @@ class TopK(Compression):
 
 
 def to_half(values: Array) -> NDArray[np.float16]:
-    """Round to float16; finite values are clamped to its range, infinity and NaN stay what they are."""
+    """Round to float16; finite values are clamped to its range, infinity and NaN stay as they are."""
     return np.where(np.isfinite(values), np.clip(values, -_HALF_MAX, _HALF_MAX), values).astype(np.float16)
 
 

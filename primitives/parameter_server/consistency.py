@@ -1,4 +1,4 @@
-"""When a push takes effect and when a pull is answered: three rules, and the staleness that pulls have seen.
+"""The three consistency rules (when a push takes effect and a pull is answered), and the staleness of pulls.
 
 A worker's clock counts the iterations that it has closed. `slowest` is the smallest clock among the workers that
 have not left, as far as a shard has heard.
@@ -27,7 +27,7 @@ KINDS = ("bsp", "async", "ssp")
 
 @dataclass(frozen=True)
 class Consistency:
-    """A rule by name.
+    """A consistency rule.
 
     Attributes
     ----------
@@ -46,12 +46,12 @@ class Consistency:
 
     @property
     def together(self) -> bool:
-        """Whether the pushes of an iteration take effect together."""
+        """Whether all pushes of an iteration take effect together."""
         return self.kind == "bsp"
 
     @property
     def staleness(self) -> int | None:
-        """Largest staleness that a read may show; None: no bound."""
+        """Largest staleness that a read may have; None: no bound."""
         return {"bsp": 0, "ssp": int(self.bound)}.get(self.kind)
 
     def __str__(self) -> str:
@@ -59,7 +59,7 @@ class Consistency:
 
 
 class Clocks:
-    """The clocks of a shard's workers.
+    """The clocks of a shard's workers: the iterations that they have closed.
 
     Attributes
     ----------
@@ -80,7 +80,7 @@ class Clocks:
             self._subtract(before)
 
     def leave(self, worker: int) -> None:
-        """Wait for `worker` no longer."""
+        """Stop waiting for `worker`."""
         if worker in self.clocks:
             self._subtract(self.clocks.pop(worker))
 
@@ -92,11 +92,11 @@ class Clocks:
 
 
 class StalenessExceeded(AssertionError):
-    """A read was staler than its rule allows: an error in this package, not a condition to handle."""
+    """A read was staler than its rule allows: a bug of this package, not a condition to handle."""
 
 
 class Staleness(Counter[int]):
-    """Histogram: reads by how many iterations the slowest worker was behind the reader."""
+    """Histogram of reads by the number of iterations that the slowest worker was behind the reader."""
 
     def observe(self, value: int, bound: int | None = None) -> None:
         """Count one read.

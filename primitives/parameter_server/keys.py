@@ -1,4 +1,4 @@
-"""From the keys of a request to its pieces, one for each shard that owns some of them.
+"""Split the keys of a request into pieces, one for each shard that owns some of them.
 
     keys None or a slice   a range; each shard gets two numbers
     an array of keys       sorted, duplicates merged; each shard gets its list (or the list's signature)
@@ -22,7 +22,7 @@ Array = NDArray[Any]
 
 
 class ShardedKeys(NamedTuple):
-    """A request cut into pieces.
+    """A request that is split into pieces.
 
     Attributes
     ----------
@@ -38,14 +38,14 @@ class ShardedKeys(NamedTuple):
 
 
 class KeySharder:
-    """Shards the keys of requests for the tables of one layout."""
+    """Splits the keys of requests for the tables of one layout."""
 
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
         self._known = KeyCache(256)
 
     def shard(self, table: int, keys: slice | Array | None) -> ShardedKeys:
-        """Cut a request for `keys` of table number `table`.
+        """Split a request for `keys` of table number `table`.
 
         Raises
         ------
@@ -109,7 +109,7 @@ class KeySharder:
 
 
 def merge(sharded: ShardedKeys, gradient: Array) -> Array:
-    """Rows of the distinct keys; rows of a key that was named twice are added, in their order."""
+    """Rows of the distinct keys; rows of a key that occurs twice are added, in order."""
     if sharded.inverse is None:
         return gradient
     merged = np.zeros((sharded.distinct, *gradient.shape[1:]), gradient.dtype)

@@ -67,7 +67,7 @@ class Layout:
 
     @cached_property
     def placements(self) -> list[Placement]:
-        """Of each table; shards are numbered like servers."""
+        """The placement of each table; shards are numbered like servers."""
         return [place(table.placement, table.rows, len(self.servers)) for table in self.tables]
 
     @property

@@ -1,4 +1,4 @@
-"""One message is one buffer: a fixed header, then values, then keys (in this order everything is aligned).
+"""Message format: one buffer with a fixed header, then values, then keys (an order in which all are aligned).
 
     request   | header | values | keys (int32) |      push, pull, tick, leave, flush
     reply     | header | values |                     to a pull, a flush or a leave
@@ -35,7 +35,7 @@ KEY = np.dtype(np.int32)
 
 
 class Piece(NamedTuple):
-    """What one shard is asked for.
+    """The part of a request for one shard.
 
     Attributes
     ----------
@@ -54,7 +54,7 @@ class Piece(NamedTuple):
 
 
 class Header(NamedTuple):
-    """What a message says beside keys and values.
+    """The fields of a message other than keys and values.
 
     Attributes
     ----------
@@ -83,17 +83,17 @@ class Header(NamedTuple):
 
     @property
     def not_finite(self) -> int:
-        """How many pushes had NaN or infinity; it lies where a request has its first key."""
+        """Number of pushes with NaN or infinity; stored where a request has its first key."""
         return self.first
 
     @property
     def answers(self) -> int:
-        """The kind of the request that a reply answers; it lies where a request has its last key."""
+        """The kind of the request that a reply answers; stored where a request has its last key."""
         return self.last
 
 
 def pack(header: Header, *parts: Array) -> Bytes:
-    """Lay out one message."""
+    """Pack one message."""
     message = np.empty(HEADER_BYTES + sum(part.nbytes for part in parts), np.uint8)
     _LAYOUT.pack_into(message.data, 0, *header)
     at = HEADER_BYTES
@@ -104,7 +104,7 @@ def pack(header: Header, *parts: Array) -> Bytes:
 
 
 def pack_request(header: Header, piece: Piece | None, values: Array, known: bool = False) -> Bytes:
-    """Lay out a request for the keys of `piece`: its range, its list, or only the list's signature when `known`."""
+    """Pack a request for the keys of `piece`: its range, its list, or only the list's signature if `known`."""
     if piece is None:
         return pack(header, values)
     keys = RANGE if piece.keys is None else CACHED if known else LIST
@@ -118,12 +118,12 @@ def unpack(message: Bytes) -> tuple[Header, Bytes]:
 
 
 def signature(keys: Array) -> int:
-    """64 bits that stand for a list of keys."""
+    """64 bits that identify a list of keys."""
     return int.from_bytes(blake2b(keys.tobytes(), digest_size=8).digest(), "little", signed=True)
 
 
 class KeyCache:
-    """Key lists by their signatures, at both ends the same.
+    """Key lists by signature, equal at both ends.
 
     Parameters
     ----------
@@ -138,7 +138,7 @@ class KeyCache:
         return mark in self._lists
 
     def add(self, mark: Any, keys: Any) -> bool:
-        """Keep a list, or use it again; returns whether it was known already."""
+        """Add a list, or use it again; returns whether it was known already."""
         known = mark in self._lists
         self._lists[mark] = self._lists.get(mark, keys)
         self._lists.move_to_end(mark)
@@ -147,6 +147,6 @@ class KeyCache:
         return known
 
     def get(self, mark: Any) -> Any:
-        """Look up a list that is known to be here."""
+        """Look up a list that is known to be cached here."""
         self._lists.move_to_end(mark)
         return self._lists[mark]

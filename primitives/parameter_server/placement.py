@@ -31,7 +31,7 @@ def mix(keys: NDArray[Any]) -> NDArray[np.uint64]:
 
 
 class Placement:
-    """Owner of every key 0..rows-1 among `shards` shards. `shard_of` is all that a kind defines.
+    """The owner of every key 0..rows-1 among `shards` shards; a subclass defines only `shard_of`.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ class Placement:
 
 
 class RangePlacement(Placement):
-    """Blocks of neighbouring keys; sizes differ by at most one."""
+    """Placement in blocks of neighbouring keys whose sizes differ by at most one."""
 
     @cached_property
     def bounds(self) -> Keys:
@@ -70,14 +70,14 @@ class RangePlacement(Placement):
 
 
 class HashPlacement(Placement):
-    """The mixed key modulo the number of shards."""
+    """Placement by the mixed key modulo the number of shards."""
 
     def shard_of(self, keys: NDArray[Any]) -> NDArray[np.int64]:
         return (mix(keys) % np.uint64(len(self.names))).astype(np.int64)
 
 
 class ConsistentPlacement(Placement):
-    """The first of `virtual` x shards points on the ring at or after the mixed key."""
+    """Placement at the first of `virtual` x shards points on the ring at or after the mixed key."""
 
     virtual = 256
 
@@ -111,7 +111,7 @@ def place(kind: str, rows: int, shards: int | Sequence[int]) -> Placement:
 
 
 def moved(before: Placement, after: Placement) -> float:
-    """Share of the keys whose owner (by name) differs between two placements: what a resize has to ship."""
+    """Share of the keys whose owner (by name) differs between two placements: what a resize must transfer."""
     keys = np.arange(before.rows)
     owner_before = np.asarray(before.names)[before.shard_of(keys)]
     owner_after = np.asarray(after.names)[after.shard_of(keys)]

@@ -1,4 +1,4 @@
-"""The server's loop: take the next message, hand pushes down the chain, let the shard decide, send its replies.
+"""The server's loop: receive a message, forward pushes down the chain, let the shard decide, send its replies.
 
 Messages are taken in the order in which MPI delivers them. The loop waits for no particular rank, and for no send
 before its next receive, so that ranks cannot deadlock.
@@ -90,12 +90,12 @@ class Server:
 
     @property
     def open(self) -> bool:
-        """Whether any worker is still there."""
+        """Whether any worker has not left."""
         return any(shard.members for shard in self.shards.values())
 
     @property
     def owing(self) -> set[int]:
-        """Workers from whom a message will come without one of this server: those that wait for no reply.
+        """Workers that will send without a message from this server: those that wait for no reply.
 
         One that waits for other workers may need a reply to one of those first. If all wait for each other, none does.
         """
@@ -104,7 +104,7 @@ class Server:
 
     @property
     def not_finite(self) -> Counter[int]:
-        """Pushes with NaN or infinity, by worker rank."""
+        """Number of pushes with NaN or infinity, by worker rank."""
         return sum((shard.not_finite for shard in self.shards.values()), Counter())
 
     def serve(self) -> None:
@@ -117,7 +117,7 @@ class Server:
         self._outbox.drain()
 
     def poll(self) -> bool:
-        """Serve one message if one is there (for a rank that is worker and server)."""
+        """Serve one message if one has arrived (for a rank that is worker and server)."""
         try:
             if self.open and (message := self._next(0.0)) is not None:
                 self._take(message)
@@ -170,7 +170,7 @@ class Server:
         self._answer(replies)
 
     def _hand_on(self, shard: int, message: Bytes) -> None:
-        """Send a push, tick or leave to the next replica, unchanged."""
+        """Forward a push, tick or leave to the next replica, unchanged."""
         chain = self.layout.chain(shard)
         place = chain.index(self.rank)
         if place + 1 < len(chain):
@@ -196,7 +196,7 @@ class Server:
 
 
 def _inbox(comm: MPI.Intracomm, layout: Layout, impatient_s: float) -> Inbox:
-    """Inbox of a server; with replicas messages come through other servers, so that the next source is not known."""
+    """Make the inbox of a server; with replicas the next source is unknown, as messages come through other servers."""
     if not carrier.of(comm).ordered or layout.replicas > 1:
         return Inbox(comm, REQUEST_TAG, ordered=False)
     patience_s = impatient_s if len(layout.shards) > 1 else PATIENCE_ALONE_S

@@ -1,4 +1,4 @@
-"""`ParameterServer`: gives the ranks of a communicator their roles and runs them."""
+"""`ParameterServer`: assigns roles to the ranks of a communicator and runs them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 @dataclass
 class Summary:
-    """What one rank saw; the sum of all ranks' is what the whole service saw.
+    """Counts of one rank; the sum over all ranks describes the whole service.
 
     Attributes
     ----------
@@ -48,7 +48,7 @@ class Summary:
 
 
 class ParameterServer:
-    """Roles over the ranks of a communicator.
+    """Assigns the ranks of a communicator the roles of servers and workers, and runs them.
 
     ::
 
@@ -107,7 +107,7 @@ class ParameterServer:
             self.worker = Worker(comm, self.layout, rule, self.server, on_failure, packer)
 
     def run(self, work: Callable[[Worker], T]) -> T | None:
-        """Play this rank's roles to the end: call `work` on workers, serve on servers until every worker has left.
+        """Run this rank's roles to the end: `work` on workers, serving on servers until every worker has left.
 
         A worker leaves when `work` returns or raises, so that its error stops no other rank.
 
@@ -128,7 +128,7 @@ class ParameterServer:
         return result
 
     def owned(self, table: str) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Keys and values of the shard that this server is named after (empty on a rank that is no server)."""
+        """Keys and values of the shard of which this server is the first (empty on other ranks)."""
         index = self.layout.table(table)
         if self.server is None:
             spec = self.layout.tables[index]
@@ -137,7 +137,7 @@ class ParameterServer:
         return part.keys, part.values
 
     def summary(self) -> Summary:
-        """What this rank saw so far."""
+        """The counts of this rank so far."""
         summary = Summary()
         if self.worker is not None:
             summary.staleness = self.worker.staleness

@@ -1,4 +1,4 @@
-"""One shard as a state machine: a request comes in, replies go out. No MPI here.
+"""One shard as a state machine: requests come in, replies go out. No MPI here.
 
     receive(request) -> replies
         push           applied; under bsp kept until every worker has closed its iteration
@@ -81,16 +81,16 @@ class Shard:
 
     @property
     def owing(self) -> set[int]:
-        """Members that wait for no reply: their next message is still to come."""
+        """Members that wait for no reply, so that their next message is still to come."""
         return self.clocks.clocks.keys() - self._parked.keys()
 
     def arrays(self) -> dict[str, Array]:
-        """Values of every table and the state of its update, by name: what its checkpoint keeps. No copies."""
+        """Values of every table and the state of its update, by name, as its checkpoint has them; no copies."""
         return {f"{part.table.name} {self.index} {at}": array
                 for part in self.parts for at, array in enumerate([part.values, *part.state])}  # fmt: skip
 
     def receive(self, message: Bytes) -> Replies:
-        """Take one message and return the replies that may be sent now."""
+        """Process one message and return the replies that may be sent now."""
         header, body = messages.unpack(message)
         worker, asks = header.worker, header.kind in (messages.PULL, messages.FLUSH)
         if header.kind == messages.DROP:
@@ -127,7 +127,7 @@ class Shard:
         return self._answer(worker)
 
     def _decode(self, header: Header, body: Bytes) -> tuple[Rows, Array]:
-        """Rows that a request names, and the values that a push brings."""
+        """The rows that a request names, and the values of a push."""
         if header.kind not in (messages.PUSH, messages.PULL):
             return slice(0, 0), body
         part = self.parts[header.table]
@@ -165,7 +165,7 @@ class Shard:
             self.updates += 1
 
     def _advance(self, header: Header) -> None:
-        """Note that a push, tick or leave has taken its place in its worker's history."""
+        """Note that a push, tick or leave has been ordered in its worker's history."""
         self.applied[header.worker] = header.sequence
         if header.flags & messages.CLOSES:
             self.clocks.tick(header.worker, header.clock)

@@ -1,4 +1,4 @@
-"""A named table of parameters, and the part of it that one shard holds."""
+"""A named table of parameters, and the part of it that one shard owns."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Initial = float | Array | Callable[[Keys], Array]
 
 @dataclass(frozen=True)
 class Table:
-    """`rows` keys, each with `width` numbers. A dense layer is a table of width 1, an embedding one of width d.
+    """A table of `rows` keys with `width` numbers each: width 1 for a dense layer, d for an embedding.
 
     Attributes
     ----------
@@ -56,7 +56,7 @@ class Table:
         return (rows,) if self.width == 1 else (rows, self.width)
 
     def wire(self, half: bool) -> np.dtype[Any]:
-        """Type of a number in messages: float16 where they are compressed to `half`."""
+        """Type of the numbers in messages: float16 if compressed to `half`."""
         return np.dtype(np.float16 if half else self.dtype)
 
 
@@ -78,11 +78,11 @@ class Part:
         self._spans: dict[tuple[int, int], slice] = {}
 
     def positions(self, keys: Array) -> NDArray[np.int64]:
-        """Where owned `keys` lie in `values`."""
+        """Indices in `values` of owned `keys`."""
         return np.searchsorted(self.keys, keys)
 
     def span(self, first: int, last: int) -> slice:
-        """Where the owned keys of [first, last) lie: neighbours, because keys are sorted."""
+        """Index range of the owned keys in [first, last), which are neighbours because keys are sorted."""
         span = self._spans.get((first, last))
         if span is None:
             if len(self._spans) >= _SPANS:
@@ -92,12 +92,12 @@ class Part:
         return span
 
     def apply(self, rows: Rows, gradient: Array) -> None:
-        """Let a push take effect."""
+        """Apply a push."""
         self.table.update.apply(self.values, self.state, rows, gradient)
 
 
 def combine(contributions: list[tuple[Rows, Array]]) -> tuple[Rows, Array]:
-    """Sum pushes in the order of the list: the rows that anyone touched, and their sums.
+    """Sum pushes in the order of the list: returns the touched rows and their sums.
 
     Additions of a row happen in list order, whatever the mixture of dense and sparse pushes, so that the result
     is bit-equal to adding one push after the other to zeros.

@@ -20,10 +20,10 @@ Rows = slice | NDArray[np.int64]
 
 
 class Update:
-    """A rule of updating; its state (velocity, squared sums) lies beside the table's values."""
+    """An update rule; its state (velocity, squared sums) is kept beside the table's values."""
 
     def state(self, values: Array) -> list[Array]:
-        """Make the state that belongs to `values`."""
+        """Make the state for `values`."""
         return []
 
     def apply(self, values: Array, state: list[Array], rows: Rows, gradient: Array) -> None:
@@ -33,7 +33,7 @@ class Update:
 
 @dataclass(frozen=True)
 class Add(Update):
-    """w += g: counts, sums, or gradients that the workers have scaled themselves."""
+    """Update w += g: counts, sums, or gradients that workers have scaled."""
 
     def apply(self, values: Array, state: list[Array], rows: Rows, gradient: Array) -> None:
         values[rows] += gradient
@@ -41,7 +41,7 @@ class Add(Update):
 
 @dataclass(frozen=True)
 class SGD(Update):
-    """w -= rate g."""
+    """Update w -= rate g."""
 
     rate: float = 0.1
 
@@ -54,7 +54,7 @@ class SGD(Update):
 
 @dataclass(frozen=True)
 class Momentum(Update):
-    """v = mu v + g; w -= rate v, or with Nesterov's look-ahead w -= rate (g + mu v)."""
+    """Update v = mu v + g; w -= rate v, or with Nesterov's look-ahead w -= rate (g + mu v)."""
 
     rate: float = 0.1
     mu: float = 0.9
@@ -76,7 +76,7 @@ class Momentum(Update):
 
 @dataclass(frozen=True)
 class Adagrad(Update):
-    """h += g g; w -= rate g / (sqrt(h) + epsilon) (Duchi, Hazan, Singer 2011)."""
+    """Update h += g g; w -= rate g / (sqrt(h) + epsilon) (Duchi, Hazan, Singer 2011)."""
 
     rate: float = 0.1
     epsilon: float = 1e-8
@@ -96,7 +96,7 @@ class Adagrad(Update):
 
 @dataclass(frozen=True)
 class Function(Update):
-    """The user's own rule: `function(rows_of_w, gradient)` returns the new rows."""
+    """A user's update: `function(rows_of_w, gradient)` returns the new rows."""
 
     function: Callable[[Array, Array], Array]
 

@@ -31,7 +31,7 @@ _UNCONFIRMED = 64  # pushes per shard after which a worker with replicas asks wh
 
 
 class Pull:
-    """A pull on its way; `wait` gives the rows."""
+    """A pull in progress; `wait` returns the rows."""
 
     def __init__(
         self, worker: Worker, table: Table, sharded: ShardedKeys, asked: list[Asked], out: Array | None
@@ -46,7 +46,7 @@ class Pull:
         return all(channel.arrived(asked) for asked in self._asked)
 
     def wait(self) -> Array:
-        """Rows in the order of the keys asked for, shape (keys,) or (keys, width)."""
+        """Wait for the rows, in the order of the requested keys, shape (keys,) or (keys, width)."""
         if not self._done:
             inverse = self._sharded.inverse
             rows = self._received(None if inverse is not None else self._out)
@@ -71,7 +71,7 @@ class Pull:
 
 
 class Worker:
-    """A rank that computes.
+    """A rank that computes, with its connection to the servers.
 
     Attributes
     ----------
@@ -98,7 +98,7 @@ class Worker:
 
     @property
     def clock(self) -> int:
-        """Iterations closed."""
+        """Number of iterations closed."""
         return self.channel.clock
 
     def count_read(self, behind: int) -> None:
@@ -117,7 +117,7 @@ class Worker:
         return self.pull_async(table, keys, out).wait()
 
     def pull_async(self, table: str, keys: Keys = None, out: Array | None = None) -> Pull:
-        """Ask for rows now, take them later with ``.wait()``; see `pull`."""
+        """Request rows and return at once; ``.wait()`` returns them. See `pull`."""
         self._phase("pull")
         index, sharded = self._request(table, keys, out)
         pieces: dict[int, Piece | None] = dict.fromkeys(self.layout.shards) if self._asks_everyone else {}
@@ -126,7 +126,7 @@ class Worker:
         return Pull(self, self.layout.tables[index], sharded, asked, out)
 
     def push(self, table: str, gradient: Array, keys: Keys = None, closes: bool = False) -> None:
-        """Send a gradient on its way; the array may be changed at once.
+        """Send a gradient; the array may be changed at once.
 
         Parameters
         ----------
@@ -167,7 +167,7 @@ class Worker:
         self._close(set())
 
     def flush(self) -> None:
-        """Wait until every push so far has taken its place in all replicas of its shard."""
+        """Wait until every push so far has been applied in order by all replicas of its shard."""
         self.channel.number += 1
         headers = [self.channel.header(messages.FLUSH, shard) for shard in self.layout.shards]
         for asked in [self.channel.ask(Asked(header)) for header in headers]:
@@ -188,7 +188,7 @@ class Worker:
         self.channel.goodbye()
 
     def _request(self, table: str, keys: Keys, out: Array | None) -> tuple[int, ShardedKeys]:
-        """Number a pull, after its keys and `out` have been checked."""
+        """Make a numbered pull, after checking its keys and `out`."""
         index = self.layout.table(table)
         spec, sharded = self.layout.tables[index], self._sharder.shard(index, keys)
         if out is not None and (out.shape != spec.shape(sharded.rows) or out.dtype != spec.dtype):
@@ -200,7 +200,7 @@ class Worker:
         return index, sharded
 
     def _prepare(self, table: str, gradient: Array, keys: Keys) -> tuple[int, ShardedKeys, Array]:
-        """Check and compress a gradient: its table, the keys that travel by shard, the rows of the distinct ones."""
+        """Check and compress a gradient: its table, the keys to send by shard, the rows of the distinct ones."""
         index = self.layout.table(table)
         spec, sharded = self.layout.tables[index], self._sharder.shard(index, keys)
         gradient = np.asarray(gradient, spec.dtype)
@@ -226,7 +226,7 @@ class Worker:
         return Asked(self.channel.header(messages.PULL, shard, index), piece, size)
 
     def _close(self, told: Collection[int]) -> None:
-        """Close the iteration at the shards that no push has told."""
+        """Close the iteration at the shards to which no push has announced it."""
         for shard in self.layout.shards:
             if shard not in told:
                 self.channel.tell(messages.TICK, shard, flags=messages.CLOSES)

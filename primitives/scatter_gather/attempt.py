@@ -1,4 +1,4 @@
-"""Runs one task: a call, or the steps of a generator; an exception becomes a result, as its traceback."""
+"""Run one task: a call, or the steps of a generator; an exception becomes a result with its traceback."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def attempt(
     comm: MPI.Comm, function: Callable[[Any], Any], task: int, argument: Any, retries: int,
     at_yield: Callable[[], bool] = lambda: False,
 ) -> Outcome:  # fmt: skip
-    """Call ``function(argument)``, again up to ``retries`` times while it raises; the last outcome."""
+    """Call ``function(argument)``, up to ``retries`` more times while it raises; returns the last outcome."""
     for number in range(1, retries + 2):
         start, error = now(comm), None
         try:
@@ -38,7 +38,7 @@ def attempt(
 
 
 def run_generator(body: Generator[Any, Any, Any], at_yield: Callable[[], bool]) -> tuple[Any, str | None]:
-    """Run a generator task; returns (value, traceback), or `CANCELLED` once ``at_yield()`` is true at a yield."""
+    """Run a generator task; returns (value, traceback), or `CANCELLED` if ``at_yield()`` is true at a yield."""
     while True:
         try:
             next(body)
@@ -54,7 +54,7 @@ def run_generator(body: Generator[Any, Any, Any], at_yield: Callable[[], bool]) 
 
 
 def check_retries(retries: int) -> None:
-    """Refuse a negative number of further attempts."""
+    """Refuse a negative number of retries."""
     if retries < 0:
         raise UsageError(f"retries must be >= 0, got {retries}: 0 means one attempt only")
 

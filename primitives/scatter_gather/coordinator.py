@@ -27,7 +27,7 @@ ASK_S = 0.02  # seconds between two calls of a membership hook
 
 
 class Job(NamedTuple):
-    """One request to a coordinator: its tasks, their ledger, and the rules that end it."""
+    """A request to a coordinator: its tasks, their ledger, and the rules that end it."""
 
     tasks: Sequence[Any]
     ledger: Ledger
@@ -77,7 +77,7 @@ class Coordinator:
         self._task_s: float | None = None
 
     def ask(self, tasks: Sequence[Any], **options: Any) -> Answer:
-        """Have every task run and return the answer; options as in :meth:`stream`."""
+        """Run every task and return the answer; options as in :meth:`stream`."""
         start = now(self.comm)
         job = self._begin(tasks, **options)
         for _ in self._run(job):
@@ -85,7 +85,7 @@ class Coordinator:
         return Answer(len(tasks), job.ledger.journal, now(self.comm) - start, job.ledger.counts, job.ledger.order)
 
     def stream(self, tasks: Sequence[Any], *, ordered: bool = True, **options: Any) -> Iterator[Outcome]:
-        """Yield each task's outcome, once, as it comes or in task order.
+        """Yield each task's outcome once, as it arrives or in task order.
 
         Parameters
         ----------
@@ -108,7 +108,7 @@ class Coordinator:
         return map(job.ledger.journal.__getitem__, _in_order(done, todo) if ordered else done)
 
     def declare_dead(self, rank: int) -> None:
-        """Count a worker as dead: its tasks run again elsewhere, and its later messages are ignored."""
+        """Treat a worker as dead: its tasks run again elsewhere, and its later messages are ignored."""
         if rank in self.living:
             self.living.remove(rank)
             self._inbox.forget(rank)
@@ -148,7 +148,7 @@ class Coordinator:
         return Job(tasks, ledger, deadline or Deadline(), late)
 
     def _run(self, job: Job) -> Iterator[list[int]]:
-        """Have the tasks done; yields those that have an outcome now and had none before."""
+        """Run the tasks; yields those that have their first outcome now."""
         ledger, deadline = job.ledger, job.deadline
         self._phase("scatter")
         self._ledger, self._request = ledger, next(self._numbers)
@@ -173,7 +173,7 @@ class Coordinator:
             self._leave(ledger)
 
     def _fill(self, job: Job) -> None:
-        """Send every worker with room a batch; one to each before any worker gets a second."""
+        """Send every worker with room a batch; all get one before any gets a second."""
         ledger = job.ledger
         overdue = [] if job.late is None else ledger.overdue(now(self.comm), job.late.late_after)
         if not ledger.waiting and not overdue:
@@ -204,7 +204,7 @@ class Coordinator:
         return max(1, min(fair, LARGEST_BATCH, int(self._batch_s / max(self._task_s, 1e-9))))
 
     def _book(self, rank: int, message: tuple[Any, ...], job: Job) -> None:
-        """Enter a worker's report."""
+        """Record a worker's report."""
         ledger, late = job.ledger, job.late
         if rank not in self._late or message[0] != "done":
             return  # declared dead: its tasks run elsewhere
@@ -230,7 +230,7 @@ class Coordinator:
             self._task_s = mean if self._task_s is None else 0.5 * (self._task_s + mean)
 
     def _next_backup(self, job: Job) -> float:
-        """When an idle worker will find a task that is late."""
+        """When an idle worker will find a late task."""
         ledger, late = job.ledger, job.late
         if late is None or late.late_after == math.inf:
             return math.inf
@@ -238,7 +238,7 @@ class Coordinator:
         return ledger.next_backup(idle, late.late_after)
 
     def _leave(self, ledger: Ledger) -> None:
-        """Cancel what is still out; its workers get no new task before they have reported it."""
+        """Cancel the attempts in progress; their workers get no new task before they have reported."""
         for rank in list(self.living):
             if ledger.out.get(rank):
                 self._late[rank] |= {(self._request, task) for task in ledger.out[rank]}
@@ -246,7 +246,7 @@ class Coordinator:
 
     @property
     def _busy(self) -> Iterable[int]:
-        """Workers from whom a report will come, for an inbox that waits for each of them; else no matter which."""
+        """Workers that will report, for an inbox that waits for each of them; else any value."""
         if not self._inbox.ordered:
             return self.living
         return [rank for rank in self.living if self._ledger.out[rank] or self._late[rank]]
@@ -272,7 +272,7 @@ class Coordinator:
             self._remove_dead(error)
 
     def _remove_dead(self, error: MPI.Exception | None) -> None:
-        """Remove the ranks that died; raise an error that no death explains."""
+        """Remove the ranks that died; re-raise an error that no death explains."""
         dead = [rank for rank in (self._membership or failed_ranks)(self.comm) if rank in self.living]
         for rank in dead:
             self.declare_dead(rank)
@@ -281,7 +281,7 @@ class Coordinator:
 
 
 def check_options(comm: MPI.Comm, prefetch: int, batch: int | None) -> None:
-    """Refuse bad options, on every rank alike: no rank may wait for a coordinator that has raised."""
+    """Refuse bad options on every rank alike, so that no rank waits for a coordinator that has raised."""
     if comm.Get_size() < 2:
         raise UsageError("scatter-gather needs a coordinator and at least 1 worker, got 1 rank: start at least 2")
     if prefetch < 0:
@@ -291,7 +291,7 @@ def check_options(comm: MPI.Comm, prefetch: int, batch: int | None) -> None:
 
 
 def _in_order(done: Iterator[int], todo: list[int]) -> Iterator[int]:
-    """The tasks ``todo`` in their order as they get done; missing ones are skipped at the end."""
+    """Yield the tasks ``todo`` in order as they complete; missing ones are skipped at the end."""
     held: set[int] = set()
     due = iter(todo)
     expected = next(due, None)

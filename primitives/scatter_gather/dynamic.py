@@ -43,7 +43,7 @@ from primitives.scatter_gather.worker import serve
 def coordinator(
     comm: MPI.Comm, function: Callable[[Any], Any], *, root: int = 0, **options: Any
 ) -> Iterator[Coordinator | None]:
-    """Collective: a :class:`Coordinator` on ``root``, while the other ranks run ``function`` on its tasks.
+    """Start a :class:`Coordinator` on ``root`` while the other ranks run ``function`` on its tasks; collective.
 
     The other ranks serve until the block on ``root`` ends, and then get None.
 
@@ -70,7 +70,7 @@ def coordinator(
 def map_tasks(
     comm: MPI.Comm, function: Callable[[Any], Any], tasks: Sequence[Any] = (), *, root: int = 0, **options: Any
 ) -> Answer | None:
-    """Collective: run ``function`` on each of the root's ``tasks``; the answer on ``root``, None elsewhere.
+    """Run ``function`` on each of the root's ``tasks``; the answer on ``root``, None elsewhere; collective.
 
     ``prefetch``, ``batch``, ``batch_s`` and ``membership`` go to :class:`Coordinator`, the other options to
     :meth:`Coordinator.stream`.

@@ -1,4 +1,4 @@
-"""Ask sharded data a question: each shard answers, from any of its replicas.
+"""Scatter a question to sharded data: each shard answers, from any of its replicas.
 
         shard 0: w1 w2     shard 1: w2 w3     shard 2: w3 w1        (3 shards, 3 workers, 2 replicas)
 
@@ -25,7 +25,7 @@ from primitives.scatter_gather.outcome import Answer
 
 
 def stable_hash(key: Hashable) -> int:
-    """A 32-bit hash that is the same in every process (``hash`` of a string is salted); keys need a stable repr.
+    """A 32-bit hash that is equal in every process (``hash`` of a string is salted); keys need a stable repr.
 
     Examples
     --------
@@ -36,7 +36,7 @@ def stable_hash(key: Hashable) -> int:
 
 
 class Shards:
-    """Where each shard's replicas lie.
+    """The ranks of each shard's replicas.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ class Shards:
         return stable_hash(key) % self.shards
 
     def split(self, keys: Iterable[Hashable]) -> list[list[Hashable]]:
-        """The keys of each shard, in the order given.
+        """Group keys by shard, in the given order.
 
         Raises
         ------
@@ -110,7 +110,7 @@ class Shards:
 def ask_shards(
     pool: Coordinator, placement: Shards, question: Any, shards: Sequence[int] | None = None, **options: Any
 ) -> Answer:
-    """Ask shards a question; the workers' function is called with ``(shard, question)`` on one of its replicas.
+    """Ask shards a question; a replica of each calls the workers' function with ``(shard, question)``.
 
     The answer goes by the shards' numbers.
 

@@ -71,11 +71,11 @@ class Ledger:
 
     @property
     def settled(self) -> bool:
-        """True when no task can make further progress."""
+        """Whether no task can make further progress."""
         return self._done + len(self.impossible) == self.tasks
 
     def take(self, rank: int, count: int, now: float) -> list[int]:
-        """Up to ``count`` waiting tasks for ``rank``, from the longest queue that it may serve."""
+        """Take up to ``count`` waiting tasks for ``rank`` from the longest queue that it may serve."""
         if not self.waiting or count < 1:
             return []
         shared = () if self._owners is not None else self._queues.values()
@@ -89,11 +89,11 @@ class Ledger:
         return batch
 
     def overdue(self, now: float, older_than: float) -> list[Single]:
-        """The tasks that have been out on one rank alone for longer than ``older_than`` seconds, the oldest first."""
+        """Tasks with a single attempt that has run for longer than ``older_than`` seconds, oldest first."""
         return [] if older_than == math.inf else [one for one in self._singles() if one[0] + older_than <= now]
 
     def backup(self, rank: int, now: float, overdue: Iterable[Single]) -> list[int]:
-        """Start the first of these tasks that ``rank`` may run again on it."""
+        """Start a second attempt on ``rank`` of the first of these tasks that it may run."""
         for start, task, holder in overdue:
             still = self.out.get(holder, {}).get(task) == start and self._single(task)
             if still and holder != rank and self._may(task, rank):
@@ -105,7 +105,7 @@ class Ledger:
         return []
 
     def next_backup(self, idle: Collection[int], older_than: float) -> float:
-        """When :meth:`backup` will next have a task for one of ``idle`` (infinite: not until something changes)."""
+        """When :meth:`backup` will next have a task for one of ``idle`` (infinite: not before a change)."""
         for start, task, holder in self._singles() if idle else ():
             ranks = idle if self._owners is None else self._owners[task]
             if any(rank in idle and rank != holder for rank in ranks):
@@ -113,7 +113,7 @@ class Ledger:
         return math.inf
 
     def finished(self, rank: int, rows: Sequence[Row]) -> list[tuple[int, int]]:
-        """Book a worker's results; returns the (rank, task) of attempts that are to be cancelled now."""
+        """Record a worker's results; returns the (rank, task) of attempts to cancel now."""
         mine, cancelled = self.out.get(rank, {}), []
         for row in rows:
             if row[0] in self._doubled:
@@ -124,7 +124,7 @@ class Ledger:
         return cancelled
 
     def raised(self, row: Row) -> None:
-        """Book an exception: the task waits again if no other attempt is out and retries are left."""
+        """Record an exception: the task waits again if no other attempt runs and retries are left."""
         task, rank = row[0], row[3]
         if task not in self.out.get(rank, ()):
             return  # reported twice
@@ -139,7 +139,7 @@ class Ledger:
             self._wait(task)
 
     def dropped(self, task: int, rank: int) -> None:
-        """Book an attempt that its worker gave up because it was told to."""
+        """Record an attempt that its worker has cancelled as told."""
         if task not in self.out.get(rank, ()):
             return  # reported twice
         others = self._end(task, rank)
@@ -148,7 +148,7 @@ class Ledger:
             self._wait(task)
 
     def lost(self, rank: int) -> None:
-        """Book a worker's death: its tasks wait again, for the workers that are left."""
+        """Record a worker's death: its tasks wait again for the remaining workers."""
         tasks = list(self.out[rank])
         for task in tasks:
             others = self._end(task, rank)
@@ -186,7 +186,7 @@ class Ledger:
         self.counts.messages += 1
 
     def _end(self, task: int, rank: int) -> list[int]:
-        """Take an attempt off the book; the ranks that still run the task."""
+        """Remove an attempt; returns the ranks that still run the task."""
         self.out.get(rank, {}).pop(task, None)
         others = [other for other in self._doubled.pop(task, ()) if other != rank]
         if len(others) > 1:
@@ -194,7 +194,7 @@ class Ledger:
         return others
 
     def _record(self, rows: Sequence[Row]) -> int:
-        """Keep outcomes, the first of each task; how many were kept."""
+        """Record outcomes, the first of each task; returns how many were recorded."""
         if self._raised or self._killed:
             rows = [self._with_attempts(row) for row in rows]
         kept = self.journal.record_all(rows)
@@ -208,7 +208,7 @@ class Ledger:
         return task, value, error, rank, attempts, seconds
 
     def _singles(self) -> list[Single]:
-        """The tasks that have one attempt out, the oldest first."""
+        """Tasks with a single attempt in progress, oldest first."""
         return sorted(
             (start, task, holder)
             for holder, tasks in self.out.items() for task, start in tasks.items() if self._single(task)

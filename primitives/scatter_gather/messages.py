@@ -1,4 +1,4 @@
-"""The messages between coordinator and workers: pickled tuples over point-to-point, sent without blocking.
+"""Messages between coordinator and workers: pickled tuples, sent point-to-point without blocking.
 
     down (tag ``DOWN``)   ("run", request, [task, ...], parcel of arguments)
                           ("cancel", request, task, or None for all)
@@ -34,20 +34,20 @@ Parcel = tuple[bool, list[Any]]
 
 
 class Damaged(NamedTuple):
-    """In place of an object that could not be pickled or unpickled; ``text`` is the traceback."""
+    """Replaces an object that could not be pickled or unpickled; ``text`` is the traceback."""
 
     text: str
 
 
 def wrap(objects: Sequence[Any]) -> Parcel:
-    """Make a parcel of ``objects``, which can be pickled whatever they are."""
+    """Pack ``objects`` so that the result can be pickled whatever they are."""
     if _PLAIN.issuperset(map(type, objects)):
         return True, list(objects)
     return False, [_pickled(item) for item in objects]
 
 
 def unwrap(parcel: Parcel) -> list[Any]:
-    """The objects of `wrap`, in order."""
+    """Unpack the objects of `wrap`, in order."""
     plain, items = parcel
     return items if plain else [_opened(item) for item in items]
 
@@ -74,12 +74,12 @@ def pack(message: tuple[Any, ...]) -> bytes:
 
 
 def unpack(mail: Mail | None) -> tuple[int, Any] | None:
-    """The source of a message, and its tuple."""
+    """A message's source and its tuple."""
     return None if mail is None else (mail[0], pickle.loads(mail[1].data))
 
 
 def failed_ranks(comm: MPI.Comm) -> list[int]:
-    """Ranks of ``comm`` that the MPI knows to be dead (ULFM); acknowledges them, so that receives go on."""
+    """Ranks of ``comm`` known to be dead (ULFM); acknowledges them, so that receives continue."""
     comm.Ack_failed()
     dead, group = comm.Get_failed(), comm.Get_group()
     try:

@@ -1,4 +1,4 @@
-"""Outcomes of tasks, the answer to a request, and the journal from which a successor of the coordinator resumes."""
+"""Outcomes of tasks, the answer to a request, and the journal from which a coordinator's successor resumes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from primitives.scatter_gather.messages import Damaged, unwrap, wrap
 
 
 class Outcome(NamedTuple):
-    """The one result of one task.
+    """The result of one task.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class Outcome(NamedTuple):
 
     @property
     def ok(self) -> bool:
-        """True if the function returned."""
+        """Whether the function returned."""
         return self.error is None
 
 
@@ -42,13 +42,13 @@ Row = tuple[int, Any, str | None, int, int, float]  # an outcome's fields: plain
 
 
 def pack_outcomes(rows: Sequence[Row]) -> bytes:
-    """The outcomes as bytes, column by column; a value that cannot be pickled makes its task a failed one."""
+    """Pack outcomes as bytes, column by column; a value that cannot be pickled makes its task a failed one."""
     tasks, values, *rest = zip(*rows, strict=True) if rows else ((), (), (), (), (), ())
     return pickle.dumps((tasks, wrap(values), *rest), protocol=5)
 
 
 def unpack_outcomes(data: bytes) -> list[Row]:
-    """Read what :func:`pack_outcomes` wrote."""
+    """Unpack what :func:`pack_outcomes` returned."""
     tasks, parcel, *rest = pickle.loads(data)
     rows: list[Row] = list(zip(tasks, unwrap(parcel), *rest, strict=True))
     if parcel[0]:
@@ -73,7 +73,7 @@ class TaskFailed(Exception):
 
 
 class TasksMissing(Exception):
-    """A complete result was asked of an answer that lacks some tasks. ``missing`` lists them."""
+    """A complete result was requested of an answer that lacks some tasks. ``missing`` lists them."""
 
     def __init__(self, missing: list[int]) -> None:
         self.missing = missing
@@ -81,7 +81,7 @@ class TasksMissing(Exception):
 
 
 class Journal:
-    """Completed tasks of one request: what a successor of the coordinator needs, and the exactly-once filter.
+    """Completed tasks of one request: the state that a coordinator's successor needs, and the exactly-once filter.
 
     The first outcome that is recorded for a task stays; every later one is refused. A coordinator given a
     journal runs only what it lacks. ``watch`` takes a function that sees every new outcome, to copy it to
@@ -103,11 +103,11 @@ class Journal:
         self._watchers: list[Callable[[Outcome], None]] = []
 
     def record(self, outcome: Row) -> bool:
-        """Keep ``outcome`` if its task has none yet; False if it had."""
+        """Keep ``outcome`` if its task has none yet; returns whether it was kept."""
         return bool(self.record_all([outcome]))
 
     def record_all(self, rows: Iterable[Row]) -> list[int]:
-        """Keep each of ``rows`` whose task has none yet; the tasks of those that were kept."""
+        """Keep each of ``rows`` whose task has none yet; returns the tasks of those kept."""
         kept, mine = [], self._rows
         for row in rows:
             if row[0] not in mine:
@@ -123,16 +123,16 @@ class Journal:
         self._watchers.append(watcher)
 
     def missing(self, tasks: int) -> list[int]:
-        """Of tasks 0..tasks-1, those without an outcome."""
+        """Those of tasks 0..tasks-1 without an outcome."""
         return [task for task in range(tasks) if task not in self._rows]
 
     def dumps(self) -> bytes:
-        """All outcomes as bytes, for a checkpoint or a message to the successor."""
+        """Pack all outcomes as bytes, for a checkpoint or a message to the successor."""
         return pack_outcomes(list(self._rows.values()))
 
     @classmethod
     def loads(cls, data: bytes) -> Journal:
-        """Read what :meth:`dumps` wrote."""
+        """Unpack what :meth:`dumps` returned."""
         journal = cls()
         journal.record_all(unpack_outcomes(data))
         return journal
@@ -156,7 +156,7 @@ class Journal:
 
 @dataclass
 class Counts:
-    """What a request cost beside its useful work.
+    """The cost of a request beside its useful work.
 
     ``sent`` attempts handed to workers, ``retries`` after an exception, ``reexecuted`` because a worker died,
     ``backups`` started for stragglers, ``dropped`` attempts that were cancelled before they gave a result,
@@ -214,7 +214,7 @@ class Answer:
         return len(self.present()) / self.tasks if self.tasks else 1.0
 
     def present(self) -> dict[int, Any]:
-        """Values that are there, by task."""
+        """The values that exist, by task."""
         rows = sorted((row for row in self.journal.rows() if row[2] is None), key=itemgetter(0))
         return {self._name(row[0]): row[1] for row in rows}
 

@@ -1,4 +1,4 @@
-"""Scatter-gather with equal blocks: every rank gets n/p of the tasks at once, works, and gives its results back.
+"""Scatter-gather with equal blocks: every rank gets n/p of the tasks at once, works, and returns its results.
 
     linear:   0 -> 1, 0 -> 2, 0 -> 3, ...             the root posts p-1 messages of n/p bytes
     tree:     0 ------> 4    then   0 -> 2, 4 -> 6    then   0 -> 1, 2 -> 3, 4 -> 5, 6 -> 7
@@ -39,7 +39,7 @@ SHAPES = ("linear", "tree")
 
 
 def scatter_blocks(comm: MPI.Comm, blocks: Sequence[bytes] | None, *, root: int = 0, shape: str = "linear") -> bytes:
-    """Give rank r the root's ``blocks[r]``.
+    """Send the root's ``blocks[r]`` to rank r.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def scatter_blocks(comm: MPI.Comm, blocks: Sequence[bytes] | None, *, root: int 
 
 
 def gather_blocks(comm: MPI.Comm, block: bytes, *, root: int = 0, shape: str = "linear") -> list[bytes] | None:
-    """Give the root every rank's ``block``, in rank order; None elsewhere.
+    """Return every rank's ``block`` on the root, in rank order; None elsewhere.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ def map_blocks(
     shape: str = "linear",
     retries: int = 2,
 ) -> Answer | None:
-    """Collective: run ``function`` on each of the root's ``tasks`` in equal blocks; the answer on ``root``.
+    """Run ``function`` on each of the root's ``tasks`` in equal blocks; the answer on ``root``; collective.
 
     The root works too. A task that raises is tried again where it is, at most ``retries`` times, and is
     reported with its traceback; the others are not touched.
@@ -144,7 +144,7 @@ def map_blocks(
 
 
 def _family(node: int, p: int, shape: str) -> tuple[int, list[int]]:
-    """The parent (0 for the root) and the children of a node counted from the root, nearest first."""
+    """The parent (0 for the root) and the children of a node, counted from the root, nearest first."""
     if shape == "linear":
         return 0, list(range(1, p)) if node == 0 else []
     parent, children = family(node, p)

@@ -1,4 +1,4 @@
-"""Work stealing: every rank begins with a block of tasks; a rank that has none left takes half of another's.
+"""Work stealing: every rank begins with a block of tasks; a rank without tasks takes half of another's.
 
         rank 0 [######----]   <--- "any work?" ---   rank 2 [          ]
                               ---- half ------->            [##        ]
@@ -12,7 +12,7 @@
 
 Only results pass through the root, so its port carries half of what it does in the dynamic form, and no rank waits
 for it between tasks. The balance is as good, for at most p-1 questions each time a rank runs out. A question is
-answered between two tasks (and at the yields of a generator task): behind a long plain task the thief waits.
+answered between two tasks (and at the yields of a generator task): during a long plain task the thief waits.
 
 Every rank must know all tasks and their arguments (``tasks[i]`` for i in the block), as when each rank reads its own
 part of a corpus: messages carry the numbers of tasks. When a rank dies (``MPI.Exception``) the root puts every task
@@ -44,7 +44,7 @@ REPORT_EVERY_S = 0.005
 
 
 class Thief:
-    """State of one rank in a work-stealing run; see :func:`steal_tasks`."""
+    """The state of one rank in a work-stealing run; see :func:`steal_tasks`."""
 
     def __init__(
         self, comm: MPI.Comm, function: Callable[[Any], Any], tasks: Sequence[Any], root: int, retries: int, seed: int
@@ -71,7 +71,7 @@ class Thief:
         self.journal, self.counts = Journal(), Counts(sent=len(tasks))
 
     def run(self) -> None:
-        """Work, give and steal until every result is with the root; leave no message behind."""
+        """Work, give and steal until the root has every result; all messages are then received."""
         while not self._over:
             self._guarded(self._step)
         for rank in list(self._living):
@@ -82,7 +82,7 @@ class Thief:
         self._guarded(self._outbox.drain)
 
     def _step(self) -> None:
-        """Run one task, or ask for tasks and wait for a message."""
+        """Run one task, or request tasks and wait for a message."""
         self._listen(wait=False)
         if self._over:
             return
@@ -99,7 +99,7 @@ class Thief:
             self._listen(wait=True)
 
     def _listen(self, wait: bool) -> None:
-        """Take the messages that are there; with ``wait``, at least one."""
+        """Receive the messages that have arrived; with ``wait``, at least one."""
         mail = self._inbox.next() if wait else self._inbox.poll()
         while (message := unpack(mail)) is not None:
             source, (kind, *body) = message
@@ -107,7 +107,7 @@ class Thief:
             mail = self._inbox.poll()
 
     def _ask(self) -> None:
-        """Ask the next victim, if no answer is due and one is left to ask."""
+        """Ask the next victim, if no answer is outstanding and a victim is left."""
         if self._asked is not None:
             return
         if self._unasked is None:
@@ -162,7 +162,7 @@ class Thief:
             self._report()
 
     def _answer_thieves(self) -> bool:
-        """Answer the questions that have come, at a yield of a generator task, which is never cancelled."""
+        """Answer the requests that have arrived, at a yield of a generator task, which is never cancelled."""
         self._listen(wait=False)
         return False
 
@@ -178,7 +178,7 @@ class Thief:
         self._outbox.send(rank, pack(message))
 
     def _guarded(self, action: Callable[[], None]) -> None:
-        """Do ``action``; if ranks died, go on without them, their tasks back in the root's queue."""
+        """Do ``action``; if ranks died, go on without them, with their tasks back in the root's queue."""
         try:
             action()
         except MPI.Exception:
@@ -209,7 +209,7 @@ def steal_tasks(
     retries: int = 2,
     seed: int = 0,
 ) -> Answer | None:
-    """Collective: run ``function`` on each of ``tasks`` by work stealing; the answer on ``root``, None elsewhere.
+    """Run ``function`` on each of ``tasks`` by work stealing; the answer on ``root``, None elsewhere; collective.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Two rules against stragglers: when an answer is good enough, and when a task is late enough for a backup.
+"""Two rules against stragglers: when an answer is complete enough, and when a late task gets a backup.
 
 `Deadline`: if one server in a hundred is slow and a question goes to a hundred servers, 63 % of the questions meet a
 slow one (1 - 0.99^100). The last line is "answer with 95 % of the shards after 50 ms, and say which are missing":
@@ -34,7 +34,7 @@ QUANTILE = 0.5
 
 @dataclass(frozen=True)
 class Deadline:
-    """When an answer is good enough, by the table above.
+    """The rule by which an answer is complete enough; see the table above.
 
     Parameters
     ----------
@@ -54,19 +54,19 @@ class Deadline:
             )
 
     def needed(self, tasks: int) -> int:
-        """How many of ``tasks`` make the quorum."""
+        """Number of ``tasks`` that make the quorum."""
         if self.quorum is None:
             return tasks if self.seconds is None else 0
         return math.ceil(self.quorum * tasks - 1e-9)  # 0.95 * 20 is 19, not 19.000000000000004
 
     def answered(self, elapsed: float, done: int, tasks: int) -> bool:
-        """Whether to answer, ``elapsed`` seconds after the request, with ``done`` tasks that succeeded."""
+        """Whether to answer ``elapsed`` seconds after the request, with ``done`` successful tasks."""
         due = self.seconds is None or elapsed >= self.seconds
         return done == tasks or (due and done >= self.needed(tasks))
 
 
 class Speculation:
-    """The turnarounds of a request's tasks so far, and the bound above which one is late.
+    """The turnarounds of a request's tasks so far, and the time after which a task is late.
 
     Parameters
     ----------

@@ -28,7 +28,7 @@ REPORT_EVERY_S = 0.005
 
 
 class Worker:
-    """State of a rank that serves; see :func:`serve`."""
+    """The state of a worker rank; see :func:`serve`."""
 
     def __init__(self, comm: MPI.Comm, function: Callable[[Any], Any], root: int) -> None:
         self._comm, self._function, self._root = comm, function, root
@@ -47,7 +47,7 @@ class Worker:
         self._reported = 0.0
 
     def serve(self) -> None:
-        """Work until the coordinator says stop."""
+        """Work until the coordinator sends stop."""
         while not self._stopped:
             self._listen(wait=not self._batches)
             if self._batches:
@@ -56,7 +56,7 @@ class Worker:
         self._outbox.drain()
 
     def _listen(self, wait: bool) -> None:
-        """Take the coordinator's messages; with ``wait``, at least one."""
+        """Receive the coordinator's messages; with ``wait``, at least one."""
         while True:
             try:
                 message = unpack(self._inbox.next() if wait else self._inbox.poll())
@@ -77,7 +77,7 @@ class Worker:
             self._outbox.send(self._root, data)  # the coordinator ignores a repeated report
 
     def _raise_unless_expected(self, error: MPI.Exception) -> None:
-        """Return if another worker has died; raise the error if the coordinator has, or if no rank has."""
+        """Return if another worker has died; raise the error if the coordinator or no rank has."""
         dead = set(failed_ranks(self._comm)) - self._dead
         if not dead or self._root in dead:
             raise error
@@ -108,7 +108,7 @@ class Worker:
             self._cancelled = True
 
     def _work(self) -> None:
-        """Run tasks of the first batch for a while; report when the batch is done, or when it is time."""
+        """Run tasks of the first batch for a while; report when the batch is done or a report is due."""
         self._phase("compute")
         request, queue = self._batches[0]
         function, clock, rank = self._function, self._now, self._rank
@@ -143,7 +143,7 @@ class Worker:
         self._report(request)
 
     def _told_to_cancel(self) -> bool:
-        """Take the coordinator's messages at a yield; whether one cancels the running task."""
+        """Receive the coordinator's messages at a yield; whether one cancels the running task."""
         self._listen(wait=False)
         return self._cancelled
 
@@ -158,7 +158,7 @@ def _refuse(argument: Damaged) -> Any:
 
 
 def serve(comm: MPI.Comm, function: Callable[[Any], Any], root: int = 0) -> None:
-    """Run the tasks that the coordinator on ``root`` sends until it says stop.
+    """Run the tasks that the coordinator on ``root`` sends until it sends stop.
 
     Parameters
     ----------

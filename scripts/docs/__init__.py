@@ -1,4 +1,4 @@
-"""The documents' commands: found, run, compared with the outputs below them, and renewed (``make docs``).
+"""The commands in the documents: found, run, compared with the outputs below them, and renewed (``make docs``).
 
 A command stands in a fenced block of the language ``console``: ``$ command``, then what it prints. A line ``...``
 stands for lines that are left out. Words after the language say what a test may expect:

@@ -1,4 +1,4 @@
-"""``python -m scripts.docs [DOCUMENT]...``: run the documents' commands and put what they print below them."""
+"""``python -m scripts.docs [DOCUMENT]...``: run the documents' commands and write their output below them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def main(paths: tuple[Path, ...], quick: bool, timed: bool, dry_run: bool) -> No
 
 
 def _renew(document: Document, skipped: set[str], *, timed: bool, write: bool) -> int:
-    """Renew one document; how many of its commands need an editor."""
+    """Renew one document; returns how many of its commands need an editor."""
     troubles = 0
     replaced: list[tuple[int, int, list[str]]] = []
 

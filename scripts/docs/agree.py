@@ -1,4 +1,4 @@
-"""Comparing an output with the one in a document, and putting the new one in its place."""
+"""Compare an output with the one in a document, and replace it."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def lines_of(output: str) -> list[str]:
 
 
 def shape(line: str) -> str:
-    """A line without what a repetition changes: quantities, bars, and the blanks that depend on their widths."""
+    """A line without what differs between repetitions: quantities, bars, and blanks that depend on widths."""
     return " ".join("0" if word == "-" else word for word in _QUANTITY.sub(" 0 ", _BARS.sub(" ", line)).split())
 
 
 def differs(expected: list[str], printed: list[str], *, timed: bool) -> str | None:
-    """Say where `printed` is not what `expected` says; None where they agree.
+    """Where `printed` differs from `expected`; None if they agree.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def differs(expected: list[str], printed: list[str], *, timed: bool) -> str | No
 
 
 def _formed(lines: list[str], timed: bool) -> list[str]:
-    """Put lines into the form that is compared.
+    """Convert lines into the compared form.
 
     How often a row was repeated, and so whether it has an interval, depends on the machine everywhere.
     """
@@ -77,7 +77,7 @@ def _formed(lines: list[str], timed: bool) -> list[str]:
 
 
 def renewed(expected: list[str], printed: list[str]) -> list[str]:
-    """Put what was printed in the place of what a document shows, with the same lines left out.
+    """The document's output replaced by what was printed, with the same lines left out.
 
     Raises
     ------
@@ -104,7 +104,7 @@ def renewed(expected: list[str], printed: list[str]) -> list[str]:
 
 
 def _like(wanted: str, lines: list[str], start: int) -> int:
-    """Index of the line from `start` on that is most like `wanted`, by its shape and then by its figures."""
+    """Index, from `start` on, of the line most like `wanted`, by its shape and then by its figures."""
 
     def alike(form: Callable[[str], str], line: str) -> float:
         return difflib.SequenceMatcher(None, form(wanted), form(line), autojunk=False).ratio()
@@ -117,7 +117,7 @@ def _like(wanted: str, lines: list[str], start: int) -> int:
 
 
 def _segments(expected: list[str]) -> tuple[list[list[str]], bool, bool]:
-    """Split the lines of a document where some are left out; say whether some are at its start and at its end."""
+    """Split a document's lines where some are left out; returns also whether some are at the start and at the end."""
     segments: list[list[str]] = [[]]
     for line in expected:
         if line.strip() == OMITTED:

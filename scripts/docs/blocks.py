@@ -1,4 +1,4 @@
-"""Reading a document: its blocks, the commands in them, and the commands and options in its sentences and tables."""
+"""Read a document: its blocks, their commands, and the commands and options in sentences and tables."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Document:
         return str(self.path.relative_to(ROOT))
 
     def spans(self) -> Iterator[str]:
-        """Give what stands between backquotes in sentences and tables, as plain text."""
+        """The text between backquotes in sentences and tables."""
         for match in _SPAN.finditer(self.prose):
             yield " ".join(match[2].replace("\\|", "|").split())
 

@@ -1,4 +1,4 @@
-"""Checking a command that a document names without running it: its module, its verb and its options exist."""
+"""Check, without running it, a command that a document names: its module, verb and options exist."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Stale(Exception):
 
 
 def named(document: Document) -> Iterator[str]:
-    """Give every command line of a document: of its console blocks, sentences and tables."""
+    """Every command line of a document: in console blocks, sentences and tables."""
     for block in document.blocks:
         for step in block.steps:
             yield step.command

@@ -1,4 +1,4 @@
-"""Running a document's commands, one after the other, in a folder of its own."""
+"""Run a document's commands, one after the other, in a folder of its own."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LIMIT = 300.0
 
 
 def environment() -> dict[str, str]:
-    """The environment of a reader who has activated the project's environment, in a terminal of 100 columns."""
+    """The environment of a reader in the project's activated environment and a terminal of 100 columns."""
     own = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     own["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), own.get("PATH", "")])
     return own | {"COLUMNS": "100", "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}

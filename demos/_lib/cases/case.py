@@ -1,4 +1,4 @@
-"""Case studies: what the module that a sheet names as its `program` gives, and the sheet at the size of this machine.
+"""Case studies: the contract of the module that a sheet names as its `program`, and the sheet cut to this machine.
 
 A case is a module, such as `demos.cases.rag`, with
 
@@ -49,7 +49,7 @@ Ends = list[float]
 
 @dataclass(frozen=True)
 class Steps:
-    """How many steps to run, the first `skeletons.WARM_UP` of which do not count, and how unequal they are.
+    """The number of steps to run, of which the first `skeletons.WARM_UP` do not count, and their spread.
 
     `stratified` is for steps in which all nodes wait for each other: their mean wait is known from fewer.
     """
@@ -60,7 +60,7 @@ class Steps:
     stratified: bool = False
 
     def factors(self, columns: int) -> Times:
-        """Log-normal factors for the computing times of every step (row) and node or task (column).
+        """Draw log-normal factors for the compute times of every step (row) and node or task (column).
 
         Those that count have mean 1: what is left to chance is only how much nodes wait for each other.
         """
@@ -73,28 +73,28 @@ class Steps:
 
 
 def fewer(steps: int, ranks: int, least: int) -> int:
-    """An even number of steps, at least `least`, in which many ranks do the work of 16: they may share a process."""
+    """An even number of steps, at least `least`, that many ranks run in the time that 16 ranks need for `steps`."""
     return max(least, steps * 16 // max(16, ranks)) // 2 * 2
 
 
 class Case(Protocol):
-    """What a case module has; see above."""
+    """The functions of a case module; see the module docstring."""
 
     RANKS: int
     main: Any
 
     def scaled(self, sheet: Sheet, ranks: int) -> Sheet:
-        """The design at the size of this machine."""
+        """The design cut to the size of this machine."""
 
     def data(self, control: MPI.Intracomm, sheet: Sheet) -> Any:
-        """Make what the steps of a scaled sheet work on; collective over the real communicator."""
+        """Make the data on which the steps of a scaled sheet work; collective over the real communicator."""
 
     def timed(self, comm: MPI.Intracomm, sheet: Sheet, data: Any, steps: Steps) -> Ends:
         """Run steps of the program; collective over `comm`."""
 
 
 def program_of(sheet: Sheet, path: str) -> Case | None:
-    """Import the module that a sheet names as its program; None where it names none.
+    """Import the module that a sheet names as its program; None if it names none.
 
     Raises
     ------
@@ -118,7 +118,7 @@ def program_of(sheet: Sheet, path: str) -> Case | None:
 
 
 def sheet_beside(file: str, run: Run | None = None) -> Sheet:
-    """The sheet that lies beside a case's module, whose ``__file__`` is given, under the same name.
+    """The sheet beside a case's module, given its ``__file__``, of the same name.
 
     With `run` its network is that of the run, which a user has chosen by ``--net``, and the preset `shm` without one.
     """
@@ -148,7 +148,7 @@ def on_network(sheet: Sheet, name: str) -> Sheet:
 
 
 def cut(sheet: Sheet, nodes: int, job: Fields | None = None, **parts: Fields) -> Sheet:
-    """The design on fewer nodes, each of which computes as long as one of the sheet's; sizes replaced.
+    """The design on fewer nodes, each of which computes as long as a node of the sheet; sizes replaced.
 
     Parameters
     ----------

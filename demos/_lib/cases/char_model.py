@@ -1,4 +1,4 @@
-"""A small character model that is trained by data and by tensor parallelism: numpy, one hidden layer.
+"""A small character model, trained by data and by tensor parallelism: numpy, one hidden layer.
 
     context of 6 characters ─► w1 ─► tanh ─► w2 ─► + b2 ─► next character
 
@@ -33,19 +33,19 @@ _RATE, _MOMENTUM = 0.5, 0.9
 
 
 def text(documents: int = 400) -> NDArray[np.int64]:
-    """The standard library's documentation as numbers of characters; a run of others becomes one space."""
+    """The standard library's documentation as character numbers; a run of other characters becomes one space."""
     plain = "".join(c if c in CHARACTERS else " " for one in corpus.load(documents) for c in one.text.lower() + " ")
     return np.array([CHARACTERS.index(c) for c in " ".join(plain.split())])
 
 
 def batch(data: NDArray[np.int64], step: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The contexts and next characters of a step, the same for every way of training."""
+    """The contexts and next characters of a step, the same for every kind of training."""
     at = np.random.default_rng((1, step)).integers(len(data) - CONTEXT, size=BATCH)
     return data[at[:, None] + np.arange(CONTEXT)], data[at + CONTEXT]
 
 
 def begin(hidden: int, seed: int = 0) -> Weights:
-    """The whole model before its first step, with the velocities of the momentum."""
+    """The whole model before its first step, with the velocities of momentum."""
     draw = np.random.default_rng(seed)
     made = {
         "w1": draw.standard_normal((CONTEXT * V, hidden)) / np.sqrt(CONTEXT),
@@ -59,7 +59,7 @@ _AXIS = {"w1": 1, "w2": 0}  # along which hidden units lie
 
 
 def part(whole: Weights, place: int, parts: int) -> Weights:
-    """The shard of a tensor rank: its hidden units, and a copy of what has none."""
+    """The shard of a tensor rank: its hidden units, and a copy of the layers without hidden units."""
 
     def cut(name: str, value: Array) -> Array:
         axis = _AXIS.get(name.removeprefix("v_"))
@@ -69,7 +69,7 @@ def part(whole: Weights, place: int, parts: int) -> Weights:
 
 
 def joined(shards: list[Weights]) -> Weights:
-    """The whole model from the shards of all tensor ranks, in their order: what a checkpoint holds."""
+    """The whole model, for a checkpoint, from the shards of all tensor ranks in order."""
 
     def join(name: str) -> Array:
         axis = _AXIS.get(name.removeprefix("v_"))
@@ -80,7 +80,7 @@ def joined(shards: list[Weights]) -> Weights:
 
 @dataclass
 class Grid:
-    """Where a rank stands among data x tensor ranks, and the communicators of its row and its column; absent: alone."""
+    """A rank's position among data x tensor ranks, and the communicators of its row and column; None: a single rank."""
 
     data_place: int = 0
     data: int = 1
@@ -91,7 +91,7 @@ class Grid:
 
     @classmethod
     def on(cls, comm: MPI.Intracomm, tensor: int) -> Grid:
-        """Lay out the ranks of `comm`, a multiple of `tensor`, with neighbours as tensor ranks; collective."""
+        """Arrange the ranks of `comm`, a multiple of `tensor`, with neighbours as tensor ranks; collective."""
         rank, size = comm.Get_rank(), comm.Get_size()
         d, t = divmod(rank, tensor)
         row: Any = comm.Split(d, t) if tensor < size else comm
@@ -104,7 +104,7 @@ class Grid:
 
 
 def step(grid: Grid, shard: Weights, data: NDArray[np.int64], number: int) -> float:
-    """One step of training, in place; collective over the grid. The loss of the whole batch before it."""
+    """Do one step of training in place; returns the loss of the whole batch before it; collective over the grid."""
     contexts, wanted = (rows[grid.data_place :: grid.data] for rows in batch(data, number))
     seen = np.zeros((len(wanted), CONTEXT * V))
     seen[np.arange(len(wanted))[:, None], contexts + np.arange(CONTEXT) * V] = 1.0
@@ -129,20 +129,20 @@ def step(grid: Grid, shard: Weights, data: NDArray[np.int64], number: int) -> fl
 
 
 def losses_alone(data: NDArray[np.int64], hidden: int, steps: int) -> tuple[list[float], Weights]:
-    """The oracle: the losses of one process, and its model."""
+    """The oracle: train in one process; returns the losses and the model."""
     whole, grid = begin(hidden), Grid()
     return [step(grid, whole, data, number) for number in range(steps)], whole
 
 
 def chances(whole: Weights, context: Any) -> Array:
-    """Of each next character after a context."""
+    """The probability of each next character after a context."""
     rows = np.asarray(context) + np.arange(CONTEXT) * V
     found: Array = softmax(np.tanh(whole["w1"][rows].sum(axis=0)) @ whole["w2"] + whole["b2"])
     return found
 
 
 def draft(whole: Weights, prompt: str, length: int, variant: int) -> str:
-    """Go on with a prompt of at least 6 characters; another variant draws other characters, always the same ones."""
+    """Continue a prompt of at least 6 characters; each variant draws other characters, always the same ones."""
     numbers, draw = [CHARACTERS.index(c) for c in prompt], np.random.default_rng((2, variant, len(prompt)))
     for _ in range(length):
         below = np.cumsum(chances(whole, numbers[-CONTEXT:]) ** 2)  # squared: bolder, and still varied
@@ -151,7 +151,7 @@ def draft(whole: Weights, prompt: str, length: int, variant: int) -> str:
 
 
 def likelihood(whole: Weights, said: str) -> float:
-    """Mean log-likelihood of the characters behind the first 6."""
+    """Mean log-likelihood of the characters after the first 6."""
     numbers = [CHARACTERS.index(c) for c in said]
     found = [np.log(chances(whole, numbers[at - CONTEXT : at])[numbers[at]]) for at in range(CONTEXT, len(numbers))]
     return float(np.mean(found))

@@ -1,4 +1,4 @@
-"""Training a click model with parameter servers: a worker's step, a whole training, and what came of it."""
+"""Training a click model with parameter servers: a worker's step, a whole training, and its result."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STEP_S = 5e-3  # declared computing of a step
 
 @dataclass(frozen=True)
 class Training:
-    """One way to train.
+    """A configuration of the training.
 
     Attributes
     ----------
@@ -43,7 +43,7 @@ class Training:
     replicas: int = 1
 
     def tables(self, data: clicks.Clicks) -> list[Table]:
-        """The embedding table, and the dense weights where servers hold them."""
+        """The embedding table, and the dense weights if servers hold them."""
         own = Table("table", data.rows, data.width, update=Adagrad(RATE), placement="hash",
                     initial=lambda keys: clicks.initial(data.seed, data.width, keys))  # fmt: skip
         return [own, *([Table("dense", data.dense, update=SGD(DENSE_RATE))] if self.dense == "servers" else [])]
@@ -55,7 +55,7 @@ class Training:
         )
 
     def workers_of(self, comm: Any) -> Any:
-        """A communicator of the workers alone, for their all-reduce; collective over `comm`."""
+        """A communicator of only the workers, for their all-reduce; collective over `comm`."""
         return comm.Split(int(comm.Get_rank() >= self.servers), comm.Get_rank())
 
 
@@ -81,7 +81,7 @@ class Learner:
         self.dense = np.zeros(self.data.dense)
 
     def step(self, number: int, seconds: float) -> None:
-        """Pull the rows that the step's clicks touch, compute, push their gradients."""
+        """Pull the rows of the step's clicks, compute, push their gradients."""
         worker, data, workers = self.worker, self.data, len(self.worker.layout.workers)
         batch = data.batch(worker.rank, number, BATCH)
         keys = batch.keys.ravel()
@@ -105,7 +105,7 @@ class Learner:
 
 @dataclass
 class Trained:
-    """What came of a training; complete on rank 0.
+    """The result of a training; complete on rank 0.
 
     Attributes
     ----------
@@ -121,7 +121,7 @@ class Trained:
     staleness: int = 0
 
     def loss(self, data: clicks.Clicks) -> float:
-        """On clicks that no worker trained on."""
+        """The loss on clicks with which no worker trained."""
         held_out = data.batch(clicks.HELD_OUT, 0, 4000)
         return clicks.loss(self.dense, self.table[held_out.keys], held_out)
 

@@ -25,7 +25,7 @@ _STRENGTH = 0.7  # of the generator's rows: large enough for the keys to matter
 
 @dataclass(frozen=True)
 class Batch:
-    """Clicks: their keys (count, fields), dense features (count, dense), and whether each was a click."""
+    """Clicks: their keys (count, fields), dense features (count, dense), and whether each was clicked."""
 
     keys: NDArray[np.int64]
     features: Array
@@ -34,7 +34,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Clicks:
-    """The generator.
+    """The generator of clicks.
 
     Attributes
     ----------
@@ -52,7 +52,7 @@ class Clicks:
 
     @property
     def rows(self) -> int:
-        """Rows of the table."""
+        """Number of rows of the table."""
         return self.fields * self.rows_each
 
     @cached_property
@@ -102,7 +102,7 @@ def loss(dense: Array, rows: Array, batch: Batch) -> float:
 
 
 def gradient(dense: Array, rows: Array, batch: Batch) -> tuple[Array, Array]:
-    """Of the mean cross-entropy by the dense weights, and by each of the rows."""
+    """Gradients of the mean cross-entropy with respect to the dense weights and to each of the rows."""
     error = (_sigmoid(_logit(dense, rows, batch.features)) - batch.clicked) / len(batch.clicked)
     by_rows = np.empty_like(rows)
     by_rows[:, :, 0] = error[:, None]
@@ -111,7 +111,7 @@ def gradient(dense: Array, rows: Array, batch: Batch) -> tuple[Array, Array]:
 
 
 def initial(seed: int, width: int, keys: NDArray[np.int64]) -> Array:
-    """The first value of rows: small numbers that depend on the key only, so that every server can make its own."""
+    """The initial values of rows: small numbers that depend only on the key, so that every server can make its own."""
     numbers = keys[:, None].astype(np.uint64) * np.uint64(width) + np.arange(width, dtype=np.uint64)
     mixed = np.asarray(numbers + np.uint64(seed + 0x9E3779B97F4A7C15), np.uint64)
     mixed = mixed * np.uint64(0xBF58476D1CE4E5B9)  # SplitMix64 (Steele, Lea and Flood 2014)
@@ -122,7 +122,7 @@ def initial(seed: int, width: int, keys: NDArray[np.int64]) -> Array:
 def one_process(
     clicks: Clicks, workers: list[int], steps: int, count: int, dense_rate: float, rate: float
 ) -> tuple[Array, Array]:
-    """The synchronous training without messages: in each step the sum of all workers' gradients, then one update."""
+    """Train synchronously without messages: in each step the sum of all workers' gradients, then one update."""
     dense, table = np.zeros(clicks.dense), initial(clicks.seed, clicks.width, np.arange(clicks.rows))
     update = Adagrad(rate)
     state = update.state(table)

@@ -1,4 +1,4 @@
-"""A text corpus that every Python has: documentation strings of its libraries. Counting and searching it."""
+"""A text corpus in every Python installation: documentation strings of its libraries, counted and searched."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ Hit = tuple[float, str]
 
 
 class Document(NamedTuple):
-    """A documentation string, and the dotted name that it belongs to."""
+    """A documentation string and its dotted name."""
 
     name: str
     text: str
 
 
 def load(most: int) -> list[Document]:
-    """The first `most` documentation strings of the standard library, in the order of their files.
+    """The first `most` documentation strings of the standard library, in the order of files.
 
     Raises
     ------
@@ -44,7 +44,7 @@ def load(most: int) -> list[Document]:
 
 
 def of_packages(names: Sequence[str], part: int = 0, parts: int = 1) -> Iterator[Document]:
-    """The documentation strings of installed packages, in the order of their files; of every `parts`-th file only.
+    """The documentation strings of installed packages in the order of files; of every `parts`-th file only.
 
     The packages are read and not imported.
 
@@ -63,7 +63,7 @@ def of_packages(names: Sequence[str], part: int = 0, parts: int = 1) -> Iterator
 
 
 def _sources(folder: Path) -> Iterator[Path]:
-    """The modules below a folder in the order of their paths, without looking into folders that are left out."""
+    """The modules below a folder in the order of paths, without excluded folders."""
     for entry in sorted(os.scandir(folder), key=lambda one: one.name):
         if entry.name in _OTHERS:
             continue
@@ -83,7 +83,7 @@ def _of_file(path: Path, root: Path) -> Iterator[Document]:
 
 
 def _documents(node: _Documented, name: str) -> Iterator[Document]:
-    """The documentation strings of a module, class or function and of everything in it."""
+    """The documentation strings of a module, class or function and of everything inside it."""
     if text := ast.get_docstring(node):
         yield Document(name, text)
     for member in node.body:

@@ -1,4 +1,4 @@
-"""Hospitals that train one model: what each does in a round, elections, averaging by a server and by gossip."""
+"""Hospitals that train one model: each one's round, elections, averaging by a server and by gossip."""
 
 from __future__ import annotations
 
@@ -46,29 +46,29 @@ class Settings:
     away: dict[int, range] = field(default_factory=dict)
 
     def aggregate(self) -> Aggregate:
-        """How the server joins the models."""
+        """The function by which the server averages the models."""
         return rules.of(self.rule).tolerating(self.liars)
 
     @property
     def liars(self) -> int:
-        """Liars that the rule is to tolerate."""
+        """Number of liars that the rule must tolerate."""
         return int(self.liar is not None and rules.of(self.rule).tolerates)
 
     def answer(self, rank: int, own: hospitals.Rows, model: Array, number: int) -> tuple[Array, float] | None:
-        """A hospital's answer in a round; None while it is away."""
+        """A hospital's answer in a round; None while it is absent."""
         if number in self.away.get(rank, ()):
             return None
         learned = hospitals.train(model, own, self.local, RATE)
         return (model - LIE * (learned - model) if rank == self.liar else learned), float(len(own.labels))
 
     def bid(self, rank: int, served: int, number: int) -> float:
-        """What a hospital offers in the election before a round: the one that has served least, if it is there."""
+        """A hospital's bid in the election before a round: highest for the one that has served least, if present."""
         return -np.inf if number in self.away.get(rank, ()) else float(-served)
 
 
 @dataclass
 class Member:
-    """A hospital among the others.
+    """A hospital as a rank among the others.
 
     Attributes
     ----------
@@ -97,7 +97,7 @@ class Member:
         return int(self.comm.Get_rank())
 
     def _peers(self, first: int | None = None) -> Peers:
-        """The living, the server at position 0 once there is one."""
+        """The living members, with the server at position 0 once there is one."""
         living = [rank for rank in range(self.comm.Get_size()) if rank not in self.gone and rank != first]
         return Peers(self.comm, living if first is None else [first, *living], self._lose if self.lost else None)
 
@@ -107,7 +107,7 @@ class Member:
         self.gone.add(rank)
 
     def elect(self, number: int) -> int:
-        """Every member tells all others its bid; the highest bid wins, of equal ones that of the highest rank."""
+        """Every member sends its bid to all others; the highest bid wins, of equal bids that of the highest rank."""
         peers = self._peers()
         bid = np.array([self.settings.bid(self.rank, self.servers.count(self.rank), number)])
         others = {position: np.empty(1) for position in range(peers.size) if position != peers.rank}
@@ -116,7 +116,7 @@ class Member:
         return max(bids, key=lambda rank: (bids[rank], rank))
 
     def term(self, first: int) -> None:
-        """Elect a server, and train for it or lead; all have the model in the end, the last known if it died."""
+        """Elect a server, then train for it or serve; all have the model in the end, the last known one if it died."""
         server = self.elect(first)
         self.servers.append(server)
         self.known.append(0)
@@ -149,7 +149,7 @@ class Member:
 
 
 def admit(comm: Any, own: hospitals.Rows) -> hospitals.Rows:
-    """Standardise the columns over all hospitals: their sums are added up, no row is sent."""
+    """Standardise the columns over all hospitals by adding up sums; no row is sent."""
     total = np.empty_like(own.moments())
     all_reduce(comm, own.moments(), total)
     return own.standardised(total)
@@ -164,12 +164,12 @@ def by_server(comm: Any, own: hospitals.Rows, settings: Settings, step_s: float 
 
 
 def mixing_of(size: int) -> Mixing:
-    """The graph of the gossip: every hospital talks to two others."""
+    """The gossip graph: every hospital exchanges with two others."""
     return metropolis(graphs.ring(size))
 
 
 def by_gossip(comm: Any, own: hospitals.Rows, settings: Settings, step_s: float = 0.0) -> Array:
-    """Train and average with neighbours, with no server; the models differ a little. Collective."""
+    """Train and average with neighbours, without a server; the models differ slightly. Collective."""
     mixing, model, rank = mixing_of(comm.Get_size()), np.zeros(hospitals.FEATURES), comm.Get_rank()
     for number in range(settings.terms * settings.rounds):
         answer = settings.answer(rank, own, model, number)
@@ -181,7 +181,7 @@ def by_gossip(comm: Any, own: hospitals.Rows, settings: Settings, step_s: float 
 
 
 def one_process(parts: list[hospitals.Rows], settings: Settings) -> tuple[Array, list[Array]]:
-    """Both trainings without messages: the servers' model, and every hospital's by gossip."""
+    """Do both trainings without messages: returns the servers' model, and every hospital's by gossip."""
     model, served, aggregate = np.zeros(hospitals.FEATURES), [0] * len(parts), settings.aggregate()
     server = -1
     for number in range(settings.terms * settings.rounds):

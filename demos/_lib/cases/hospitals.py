@@ -1,4 +1,4 @@
-"""Hospitals that share the breast-cancer table of scikit-learn, and the model that each trains. No communication.
+"""Hospitals that share scikit-learn's breast-cancer table, and the model that each trains. No communication.
 
 Every hospital has rows of its own, unequal in number and in the share of malignant ones: for each class the shares of
 the hospitals are drawn from a Dirichlet distribution (Hsu, Qi and Brown, "Measuring the effects of non-identical data
@@ -24,7 +24,7 @@ _PENALTY = 1e-3
 
 @cache
 def table() -> tuple[Array, Array]:
-    """Columns (569, 30) and labels (1 is malignant), in a fixed shuffled order."""
+    """Columns (569, 30) and labels (1 is malignant) in a fixed shuffled order."""
     rows = datasets.breast_cancer()
     order = np.random.default_rng(0).permutation(len(rows))
     return rows[order, :-1], 1.0 - rows[order, -1]
@@ -32,7 +32,7 @@ def table() -> tuple[Array, Array]:
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of one hospital: those to train on, and those held out."""
+    """The rows of one hospital: training rows and held-out rows."""
 
     columns: Array
     labels: Array
@@ -40,11 +40,11 @@ class Rows:
     test_labels: Array
 
     def moments(self) -> Array:
-        """Count, sums and sums of squares of the columns: all that leaves a hospital before the training."""
+        """Count, sums and sums of squares of the columns: all that a hospital sends before the training."""
         return np.concatenate([[len(self.labels)], self.columns.sum(axis=0), (self.columns**2).sum(axis=0)])
 
     def standardised(self, moments: Array) -> Rows:
-        """With mean 0 and deviation 1 over all hospitals' `moments`, and a column of ones."""
+        """The rows with mean 0 and deviation 1 over all hospitals' `moments`, and a column of ones."""
         count, sums, squares = moments[0], *np.split(moments[1:], 2)
         mean = sums / count
         deviation = np.sqrt(squares / count - mean**2)
@@ -56,7 +56,7 @@ class Rows:
 
 
 def split(hospitals: int, seed: int, concentration: float = 0.5) -> list[NDArray[np.int64]]:
-    """Row numbers of each hospital; redrawn until each has at least `FEWEST`.
+    """Draw the row numbers of each hospital, again until each has at least `FEWEST`.
 
     Raises
     ------
@@ -81,7 +81,7 @@ def split(hospitals: int, seed: int, concentration: float = 0.5) -> list[NDArray
 
 
 def rows(numbers: NDArray[np.int64]) -> Rows:
-    """Rows of the table by number, every fourth of them held out."""
+    """Rows of the table by number; every fourth is held out."""
     columns, labels = table()
     test = numbers[::4]
     train = np.setdiff1d(numbers, test)
@@ -89,14 +89,14 @@ def rows(numbers: NDArray[np.int64]) -> Rows:
 
 
 def gradient(model: Array, own: Rows) -> Array:
-    """Of the mean cross-entropy with its penalty."""
+    """Gradient of the mean cross-entropy with its penalty."""
     share = 1 / (1 + np.exp(-np.clip(own.columns @ model, -500, 500)))
     found: Array = own.columns.T @ (share - own.labels) / len(own.labels) + _PENALTY * model
     return found
 
 
 def train(model: Array, own: Rows, steps: int, rate: float) -> Array:
-    """Some steps of gradient descent from `model`."""
+    """Do some steps of gradient descent from `model`."""
     learned = model.copy()
     for _ in range(steps):
         learned -= rate * gradient(learned, own)
@@ -104,11 +104,11 @@ def train(model: Array, own: Rows, steps: int, rate: float) -> Array:
 
 
 def right(model: Array, own: Rows) -> tuple[int, int]:
-    """Held-out rows that the model puts into the right class, and their number."""
+    """Number of held-out rows that the model classifies correctly, and number of held-out rows."""
     return int(((own.test_columns @ model > 0) == (own.test_labels > 0.5)).sum()), len(own.test_labels)
 
 
 def pooled(parts: list[Rows]) -> Rows:
-    """All rows in one place, which no hospital may have: for the comparison only."""
+    """All rows in one place, which no hospital may have: for comparison only."""
     fields = ("columns", "labels", "test_columns", "test_labels")
     return Rows(*(np.concatenate([getattr(part, name) for part in parts]) for name in fields))

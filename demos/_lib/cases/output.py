@@ -1,4 +1,4 @@
-"""The screen of a case study: lines, tables and verdicts that rank 0 puts into the result and shows at once.
+"""The screen of a case study: lines, tables and verdicts that rank 0 adds to the result and prints at once.
 
 Values stay raw in the result file; `emulator.report.views.case` writes them.
 """
@@ -12,26 +12,26 @@ from emulator.run.demo_run import Run
 
 
 def text(run: Run, words: str) -> None:
-    """A line or paragraph."""
+    """Add a line or paragraph."""
     _add(run, {"text": words})
 
 
 def table(
     run: Run, title: str, columns: Mapping[str, str], rows: Sequence[Sequence[Any]], notes: Sequence[str] = ()
 ) -> None:
-    """A table; `columns` maps each heading to the form of its values: one of `emulator.report.views.case.FORMS`."""
+    """Add a table; `columns` maps each heading to its format, one of `emulator.report.views.case.FORMS`."""
     _add(run, {"title": title, "columns": dict(columns), "rows": [list(row) for row in rows], "notes": list(notes)})
 
 
 def verdict(run: Run, passed: bool, words: str) -> None:
-    """Whether something holds; if not, the run has failed."""
+    """Add whether something holds; if not, the run fails."""
     _add(run, {"passed": bool(passed), "text": words})
     if not passed and run.rank == 0:
         run.fail(words)
 
 
 def terms(run: Run, comparison: dict[str, Any] | None) -> None:
-    """What `demos._lib.cases.terms.compare` gave: measured terms of a step beside predicted ones, and bytes."""
+    """Add the result of `demos._lib.cases.terms.compare`: measured and predicted terms of a step, and bytes."""
     if comparison is not None:
         _add(run, {"terms": comparison})
 

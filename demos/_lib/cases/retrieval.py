@@ -34,7 +34,7 @@ _RANK_OFFSET = 60  # of the fusion
 
 
 class Passage(NamedTuple):
-    """A paragraph of documentation: its number, the name that it belongs to, its text."""
+    """A paragraph of documentation: its number, its object's name, its text."""
 
     number: int
     name: str
@@ -42,7 +42,7 @@ class Passage(NamedTuple):
 
 
 class Query(NamedTuple):
-    """A question as numbers: columns of its known words, and its vector of whole numbers."""
+    """A question as numbers: the columns of its known words, and its integer vector."""
 
     columns: NDArray[np.int32]
     vector: NDArray[np.int8]
@@ -50,7 +50,7 @@ class Query(NamedTuple):
 
 @dataclass(frozen=True)
 class Statistics:
-    """What is counted over all passages.
+    """Counts over all passages.
 
     Attributes
     ----------
@@ -66,7 +66,7 @@ class Statistics:
     directions: Array
 
     def query(self, question: str) -> Query:
-        """A question as numbers; without columns if no passage has any of its words."""
+        """Convert a question to numbers; without columns if no passage has any of its words."""
         known = sorted({self.columns[word] for word in corpus.words(question) if word in self.columns})
         found = np.array(known, np.int32)
         return Query(found, _whole(self.directions[found].T @ self.rarity[found] if known else np.zeros(DIMENSIONS)))
@@ -79,7 +79,7 @@ def passages(documents: Iterable[corpus.Document], fewest: int = 8) -> list[tupl
 
 
 def statistics(texts: Sequence[str]) -> Statistics:
-    """Count over all passages, and find the directions by a truncated SVD of a sample's weighted words.
+    """Count over all passages, and find directions by a truncated SVD of a sample's weighted words.
 
     Raises
     ------
@@ -112,7 +112,7 @@ def _directions(weighted: Any) -> Array:
 
 
 def _matrix(words: Sequence[Sequence[int]], columns: int) -> Any:
-    """Words of each passage (row) by column, as a sparse matrix; the words of a row in order of their columns."""
+    """Words of each passage (row) by column, as a sparse matrix; a row's words in order of columns."""
     from scipy import sparse
 
     lengths = np.fromiter(map(len, words), np.int64, len(words))
@@ -124,7 +124,7 @@ def _matrix(words: Sequence[Sequence[int]], columns: int) -> Any:
 
 
 class Index:
-    """The passages of a shard, or all of them: BM25 weights and vectors.
+    """The passages of a shard, or all: BM25 weights and vectors.
 
     Parameters
     ----------
@@ -142,7 +142,7 @@ class Index:
         return len(self.numbers)
 
     def add(self, held: Sequence[Passage]) -> None:
-        """Take in further passages, which count at once."""
+        """Add further passages, which count immediately."""
         from scipy import sparse
 
         if not held:
@@ -162,7 +162,7 @@ class Index:
         self.numbers = np.append(self.numbers, [one.number for one in held])
 
     def search(self, query: Query, most: int) -> tuple[Hits, Hits]:
-        """The best passages by words, and by vectors; only those with a score above 0."""
+        """The best passages by words and by vectors, of those with a score above 0."""
         asked = np.zeros(self.weights.shape[1], np.float32)
         asked[query.columns] = 1.0
         return (self._best(self.weights @ asked, most),
@@ -173,14 +173,14 @@ class Index:
 
 
 def _whole(vectors: Any) -> NDArray[np.int8]:
-    """Vectors of length 127, rounded."""
+    """Vectors scaled to length 127 and rounded."""
     length = np.linalg.norm(vectors, axis=-1, keepdims=True)
     whole: NDArray[np.int8] = np.rint(_LARGEST * vectors / np.maximum(length, 1e-12)).astype(np.int8)
     return whole
 
 
 def best(scores: Array, numbers: NDArray[np.int64], most: int) -> Hits:
-    """The `most` highest scores above 0; equal ones by their numbers."""
+    """The `most` highest scores above 0; equal ones in the order of numbers."""
     if len(scores) > 4 * most:
         edge = np.partition(scores, -most)[-most]
         keep = np.flatnonzero(scores >= edge)
@@ -191,7 +191,7 @@ def best(scores: Array, numbers: NDArray[np.int64], most: int) -> Hits:
 
 
 def merge(parts: Iterable[tuple[Hits, Hits]], most: int) -> tuple[Hits, Hits]:
-    """The best of the shards' best, by words and by vectors."""
+    """The best passages of the shards' best, by words and by vectors."""
     pairs = list(parts)
     return _merged([words for words, _ in pairs], most), _merged([vectors for _, vectors in pairs], most)
 
@@ -202,7 +202,7 @@ def _merged(found: Sequence[Hits], most: int) -> Hits:
 
 
 def fuse(found: tuple[Hits, Hits], most: int) -> list[int]:
-    """The numbers of the best passages by both ways: each gives 1 / (60 + place) (reciprocal rank fusion)."""
+    """Numbers of the best passages by both rankings: each adds 1 / (60 + place) (reciprocal rank fusion)."""
     score: dict[int, float] = {}
     for _, numbers in found:
         for place, number in enumerate(numbers.tolist()):

@@ -1,4 +1,4 @@
-"""A search service: shards of a collection on worker ranks, with replicas, asked by rank 0 through scatter-gather.
+"""A search service: shards of a collection on worker ranks, with replicas, queried by rank 0 through scatter-gather.
 
 A question goes to a replica of every shard, and their best passages are merged. New passages reach a replica with a
 later question to it, so that they become visible eventually. When a worker is lost, others index its shards anew from
@@ -32,7 +32,7 @@ PACKAGES = ("numpy", "sklearn")
 
 @dataclass
 class Library:
-    """The collection. The driver has all passages and shares them out; the others have what is counted over them."""
+    """The collection. The driver has all passages and distributes them; the others have the counts over them."""
 
     shared: retrieval.Statistics
     passages: list[Passage]
@@ -40,7 +40,7 @@ class Library:
     sources: list[int]  # the passage of which a question has words
 
     def of_shard(self, placement: Shards, shard: int) -> list[Passage]:
-        """The passages of a shard, by their numbers' hash."""
+        """The passages of a shard, by a hash of their numbers."""
         return [one for one in self.passages if placement.shard_of(one.number) == shard]
 
     def deal(self, control: MPI.Intracomm, placement: Shards) -> dict[int, Index]:
@@ -54,7 +54,7 @@ class Library:
 
 
 def collect(control: MPI.Intracomm, packages: Sequence[str] = PACKAGES) -> Library:
-    """Read the passages, a share of the files on each rank, and count over all of them on rank 0; collective."""
+    """Read the passages, a share of the files on each rank, and count over all on rank 0; collective."""
     parts = control.gather(retrieval.passages(corpus.of_packages(packages, control.Get_rank(), control.Get_size())))
     texts = sorted({one for part in parts or () for one in part})
     held = [Passage(number, *one) for number, one in enumerate(texts)]
@@ -73,7 +73,7 @@ def collect(control: MPI.Intracomm, packages: Sequence[str] = PACKAGES) -> Libra
 
 
 class Places(Shards):
-    """Where the replicas are: two for each shard, and after a loss on whichever worker took it over."""
+    """The workers of the replicas: two for each shard, and after a loss whichever worker took it over."""
 
     def __init__(self, shards: int, workers: Sequence[int], replicas: int = REPLICAS) -> None:
         super().__init__(shards, workers, min(replicas, len(workers)))
@@ -84,7 +84,7 @@ class Places(Shards):
         return tuple(self.now[shard])
 
     def lose(self, rank: int) -> list[tuple[int, int]]:
-        """Take a worker off; (shard, worker) of the replicas to be made anew, on workers with the fewest."""
+        """Remove a worker; returns (shard, worker) of the replicas to rebuild, on the workers with the fewest."""
         self.living.discard(rank)
         moves = []
         for shard, ranks in enumerate(self.now):
@@ -103,7 +103,7 @@ class Places(Shards):
 
 @dataclass
 class Late:
-    """How late new passages are visible.
+    """Delays until new passages are visible.
 
     Attributes
     ----------
@@ -118,7 +118,7 @@ class Late:
 
 @dataclass
 class Service:
-    """A job that answers questions: the driver asks, workers search what they hold.
+    """A job that answers questions: the driver asks, workers search their shards.
 
     Attributes
     ----------
@@ -137,12 +137,12 @@ class Service:
 
     @contextmanager
     def open(self, **options: Any) -> Iterator[Coordinator | None]:
-        """Collective: the coordinator on rank 0, while the workers serve."""
+        """Start the coordinator on rank 0 while the workers serve; collective."""
         with coordinator(self.comm, self._work, batch=1, prefetch=0, **options) as pool:
             yield pool
 
     def _work(self, task: tuple[int, Any]) -> Generator[None, None, Any]:
-        """A worker's side: search, or first take in passages that it has not seen, or a whole shard."""
+        """Serve as a worker: search, or first index new passages or a whole shard."""
         shard, (number, query, news) = task
         if self.at_search is not None and number >= 0:
             self.at_search(number)
@@ -155,13 +155,13 @@ class Service:
         return self.held[shard].search(query, BEST)
 
     def ask(self, pool: Coordinator, query: Query, **options: Any) -> tuple[list[int], Answer]:
-        """The best passages, and what the shards answered."""
+        """Ask all shards; returns the best passages and the shards' answers."""
         found = ask_shards(pool, self.places, (self.asked, query, []), **options)
         self.asked += 1
         return retrieval.fuse(retrieval.merge(found.present().values(), BEST), BEST), found
 
     def replace(self, pool: Coordinator, rank: int) -> int:
-        """Have other workers index the shards of a lost one from their passages; how many passages that were."""
+        """Let other workers index a lost worker's shards from their passages; returns the number of passages."""
         moves = self.places.lose(rank)
         tasks = [(shard, (-1, None, self.library.of_shard(self.places, shard))) for shard, _ in moves]
         return sum(pool.ask(tasks, where=[(worker,) for _, worker in moves]).values()) if moves else 0

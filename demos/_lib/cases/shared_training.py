@@ -20,7 +20,7 @@ SNAPSHOTS = 12
 
 @dataclass(frozen=True)
 class Task:
-    """A training: its ranks, steps, rates and declared times."""
+    """A configuration of the training: ranks, steps, rates and declared times."""
 
     servers: int  # the first ranks serve, the others work
     steps: int  # iterations of each worker
@@ -50,7 +50,7 @@ class Trained:
     waited: list[float]  # seconds that each worker waited in its training (leaving not counted)
 
     def rates(self) -> dict[str, float]:
-        """Iterations of all workers per second, the share of their time that they waited for replies, bytes of each."""
+        """Iterations per second of all workers, the share of time they waited for replies, bytes of each."""
         steps = sum(self.summary.clocks.values())
         waiting = sum(self.waited) / (self.seconds * len(self.waited))
         bytes_per_step = self.summary.worker_bytes / steps
@@ -100,7 +100,7 @@ def _gather(run: Run, task: Task, ps: ParameterServer, took: tuple[float, float]
 
 
 def one_process(task: Task, workers: list[int]) -> Array:
-    """The same training without messages: in every iteration all workers' gradients in rank order, then one update."""
+    """Train without messages: in every iteration all workers' gradients in rank order, then one update."""
     images, labels = digits.load()
     parts = [(images[i :: len(workers)].copy(), labels[i :: len(workers)].copy()) for i in range(len(workers))]
     weights = np.zeros((digits.FEATURES, digits.CLASSES))

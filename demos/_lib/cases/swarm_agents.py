@@ -1,4 +1,4 @@
-"""Agents that search a square: where they are, who hears whom, what they see, and how they divide it. No communication.
+"""Agents that search a square: positions, links, measurements, and how they divide the area. No communication.
 
 A square of 100 m has 20 x 20 cells with a height each. An agent moves, measures the heights of the cells in its sight,
 with noise, and knows of each other agent when it was last heard of, by itself or by those that it hears. Agents that
@@ -30,7 +30,7 @@ WINDOW = 8  # a cell counts as covered if an agent has seen it within so many st
 
 @dataclass(frozen=True)
 class World:
-    """What happens to the agents.
+    """The events of a search and the radio range of its agents.
 
     Attributes
     ----------
@@ -53,7 +53,7 @@ class World:
 
     @cached_property
     def heights(self) -> Array:
-        """The true height of every cell: some hills."""
+        """The true height of every cell."""
         draw = np.random.default_rng((self.seed, 1))
         hills = draw.random((6, 2)) * SIDE
         away = np.linalg.norm(self.centres[:, None] - hills[None], axis=2)
@@ -66,18 +66,18 @@ class World:
                              "fewer ranks")  # fmt: skip
 
     def living(self, agent: int, step: int) -> bool:
-        """Whether an agent's battery is not empty yet."""
+        """Whether an agent's battery is not yet empty."""
         return step < self.empty.get(agent, step + 1)
 
     def links(self, positions: Mapping[int, Array]) -> Graph:
-        """Who hears whom, both ways: those within the radio range of each other."""
+        """The links between agents within radio range of each other, both ways."""
         places = np.array(list(positions.values()), float).reshape(-1, 2)
         return _links(self.agents, self.reach, tuple(positions), places.tobytes())
 
 
 @lru_cache(maxsize=4)
 def _links(agents: int, reach: float, ranks: tuple[int, ...], places: bytes) -> Graph:
-    """The links of one step: every agent asks for the same ones, and simulated agents share a process."""
+    """The links of one step, which simulated agents in a process share."""
     at = np.frombuffer(places).reshape(-1, 2)
     away = np.linalg.norm(at[:, None] - at[None], axis=2)
     near = [(ranks[i], ranks[j]) for i, j in np.argwhere(away <= reach) if i != j]
@@ -85,7 +85,7 @@ def _links(agents: int, reach: float, ranks: tuple[int, ...], places: bytes) -> 
 
 
 class Agent:
-    """One agent: its place, and what it knows.
+    """One agent: its position and its knowledge.
 
     Attributes
     ----------
@@ -100,7 +100,7 @@ class Agent:
         self.position = world.centres[self.part(0)].mean(axis=0)
 
     def known(self, step: int) -> list[int]:
-        """Agents that were heard of lately, itself among them."""
+        """Agents heard of lately, itself included."""
         return [agent for agent in range(self.world.agents)
                 if agent == self.rank or self.heard[agent] >= step - STALE]  # fmt: skip
 
@@ -110,7 +110,7 @@ class Agent:
         return np.array_split(np.arange(CELLS), len(known))[known.index(self.rank)]
 
     def move(self, step: int) -> None:
-        """Go towards the cell of the own part that was not seen for longest; while they are apart, at an edge."""
+        """Move towards the own cell that was not seen for longest; while groups are apart, towards an edge."""
         part = self.part(step)
         if step in self.world.apart:
             x = self.world.centres[:, 0]
@@ -123,12 +123,12 @@ class Agent:
         self.position = target if far <= SPEED else self.position + way * SPEED / far
 
     def merge(self, others: Sequence[Array], step: int) -> None:
-        """Take in what the agents in range have heard."""
+        """Update this agent's knowledge with what the agents in range have sent."""
         self.heard = np.maximum.reduce([self.heard, *others])
         self.heard[self.rank] = step
 
     def look(self, step: int) -> Array:
-        """Measure the cells in sight: for each cell the sum and the number of the measurements of this step."""
+        """Measure the cells in sight: for each cell the sum and number of this step's measurements."""
         near = np.flatnonzero(np.linalg.norm(self.world.centres - self.position, axis=1) <= SIGHT)
         self.seen[near] = step
         noise = NOISE * np.random.default_rng((self.world.seed, 2, self.rank, step)).standard_normal(len(near))
@@ -150,7 +150,7 @@ def links_over(world: World, steps: int) -> list[Graph]:
 
 
 def heights(mass: Array) -> Array:
-    """The map in sums and numbers of measurements: heights, NaN where nothing is known."""
+    """The map from sums and numbers of measurements: heights, NaN for unknown cells."""
     sums, counts = np.split(mass[: 2 * CELLS], 2)
     found = np.full(CELLS, np.nan)
     np.divide(sums, counts, out=found, where=counts > 1e-12)
@@ -163,7 +163,7 @@ def coverage(visits: NDArray[np.bool_], step: int) -> float:
 
 
 def one_process(world: World, steps: int, sensing: int, late: int) -> tuple[Array, NDArray[np.bool_]]:
-    """The search without messages: every agent's mass in the end, (agents, 801), and the cells seen in every step.
+    """Search without messages: every agent's mass at the end, (agents, 801), and the cells seen in every step.
 
     Parameters
     ----------

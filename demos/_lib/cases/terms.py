@@ -1,4 +1,4 @@
-"""The terms of a case study: a step of its program, measured on a network, beside the price of its scaled sheet.
+"""The terms of a case study's step: measured on a network, and predicted from its scaled sheet.
 
 The program's messages cannot be made smaller, so its terms are differences of runs of the same steps on networks of
 which a part was removed: without latency and bandwidth (compute), with latency (latency), whole (bandwidth), and with
@@ -36,7 +36,7 @@ from emulator.run.demo_run import Run
 
 
 def without(network: Network, latency: bool = False) -> Network:
-    """The same hosts with unlimited bandwidth and nothing that varies; without `latency` no message takes any time."""
+    """The same hosts with unlimited bandwidth and nothing that varies; without `latency` messages take no time."""
     spec = network.spec
     keep = 1.0 if latency else 0.0
 
@@ -51,7 +51,7 @@ def without(network: Network, latency: bool = False) -> Network:
 
 
 def steady(network: Network) -> Network | None:
-    """The same network without jitter and loss, which no price covers; None if it has none of them."""
+    """The same network without jitter and loss, which prices ignore; None if it has none."""
     spec = network.spec
     if spec.jitter is None and spec.loss is None:
         return None
@@ -59,7 +59,7 @@ def steady(network: Network) -> Network | None:
 
 
 def compare(run: Run, case: Any, sheet: Sheet, data: Any = None) -> dict[str, Any] | None:
-    """Run a case and put its terms beside the price of its scaled sheet; collective. The comparison, on rank 0.
+    """Run a case and compare its terms with the price of its scaled sheet; the comparison on rank 0; collective.
 
     The sheet's network is that of the run. On the bare transport, whose terms are not configured, the step as a whole
     stands beside its price, without a verdict.
@@ -90,7 +90,7 @@ def compare(run: Run, case: Any, sheet: Sheet, data: Any = None) -> dict[str, An
 
 @dataclass
 class _Measured:
-    """Runs of a case's steps, and the bytes of a step that all ranks send, where the network counts them."""
+    """Runs of a case's steps, and the bytes per step that all ranks send, if the network counts them."""
 
     run: Run
     case: Case
@@ -99,7 +99,7 @@ class _Measured:
     bytes: float | None = None
 
     def on(self, network: Network | None, steps: Steps) -> float:
-        """Mean seconds of a step after the warm-up, on a network or the bare transport; collective."""
+        """Mean seconds of a step after the warm-up, on a network or on bare MPI; collective."""
         control = self.run.control
         found = (self._simulated if self.run.clock == "simulated" else self._emulated)(network, steps)
         seconds = 0.0
@@ -111,7 +111,7 @@ class _Measured:
         return float(control.bcast(seconds))
 
     def _emulated(self, network: Network | None, steps: Steps) -> tuple[list[Ends], int | None] | None:
-        """When each rank of the job was done with each step, and the bytes that they sent; on rank 0."""
+        """When each rank of the job finished each step, and the bytes that ranks sent; on rank 0."""
         run = self.run
         comm: Any = run.comm
         if network is not None:
@@ -124,7 +124,7 @@ class _Measured:
         return None if gathered is None else (gathered, sent)
 
     def _simulated(self, network: Network | None, steps: Steps) -> tuple[list[Ends], int | None] | None:
-        """The same of a simulation with as many ranks, which rank 0 runs while the others wait for it."""
+        """When each simulated rank finished each step, and the bytes sent; rank 0 simulates while the others wait."""
         run = self.run
         given = run.control.gather(self.data)
         if given is None or network is None:
@@ -139,7 +139,7 @@ class _Measured:
 
 
 def _terms(run: Run, measured: _Measured, spread: float) -> tuple[dict[str, float], float | None]:
-    """The terms of a step without jitter and loss, and the seconds that these add to it, where the network has any."""
+    """The terms of a step without jitter and loss, and the seconds that these add to it, if the network has any."""
     settles = _settles(measured.sheet)
     meets = not settles and all(not flow.kind.graph for flow in measured.sheet.communication)
     count = enough(meets, _nodes(measured.sheet), max((one.count for one in measured.sheet.task), default=0))
@@ -161,13 +161,13 @@ def _terms(run: Run, measured: _Measured, spread: float) -> tuple[dict[str, floa
 
 
 def _settles(sheet: Sheet) -> bool:
-    """Whether workers of parameter servers run ahead of each other: they do so as far as they may after some steps."""
+    """Whether workers of parameter servers run ahead of each other, as far as allowed only after some steps."""
     synchronous = sheet.consistency is None or sheet.consistency.model == "synchronous"
     return not synchronous and any(flow.kind.servers for flow in sheet.communication)
 
 
 def _ways(sheet: Sheet) -> dict[str, tuple[str, bool]]:
-    """For each term the run that is longer by it than the one before: its network, and whether computing is unequal."""
+    """The run for each term, which is longer by it than the run before: its network, and whether compute times vary."""
     last = {"bandwidth": ("whole", False), "waiting": ("whole", True)}
     if _settles(sheet):
         last = {"waiting": ("latency", True), "bandwidth": ("whole", True)}
@@ -175,7 +175,7 @@ def _ways(sheet: Sheet) -> dict[str, tuple[str, bool]]:
 
 
 def _differences(sheet: Sheet, seconds: Callable[[str, bool], float]) -> dict[str, float]:
-    """The terms and the total of a step from the seconds of the runs that `_ways` names."""
+    """The terms and the total of a step, from the seconds of the runs of `_ways`."""
     found, before = {}, 0.0
     for term, (part, unequal) in _ways(sheet).items():
         now = seconds(part, unequal and sheet.job.spread > 0)
@@ -184,14 +184,14 @@ def _differences(sheet: Sheet, seconds: Callable[[str, bool], float]) -> dict[st
 
 
 def _nodes(sheet: Sheet) -> int:
-    """The nodes of a scaled sheet, which says how many."""
+    """The number of nodes of a scaled sheet, which must give it."""
     assert sheet.partition is not None
     assert sheet.partition.nodes is not None
     return sheet.partition.nodes
 
 
 def price(sheet: Sheet, ranks: int, seed: int) -> tuple[dict[str, float], str]:
-    """The terms of a scaled sheet, by the same differences as they are measured by, and how they were found.
+    """Predict the terms of a scaled sheet by the same differences by which they are measured, and say how.
 
     Message by message where the design has a skeleton, else by the formulas of `predict`.
     """
@@ -213,7 +213,7 @@ def price(sheet: Sheet, ranks: int, seed: int) -> tuple[dict[str, float], str]:
 
 
 def _step(made: skeletons.Skeleton, spread: float, ways: Ways, seed: int) -> float:
-    """Seconds of a step: its exchanges one after another, or together where they meet at the same servers."""
+    """Seconds of a step: its exchanges one after another, or together if they meet at the same servers."""
     first, *others = made.exchanges
     if others and all(one.flow.kind.servers and not one.waits for one in made.exchanges):
         return skeletons.expected(first, spread, seed, ways, others)

@@ -1,4 +1,4 @@
-"""`demos.design drill`: the deaths that a sheet says it survives, by the drills of `faults`.
+"""`demos.design drill`: kill what a sheet says it survives, by the drills of `faults`.
 
 What dies is the sheet's own program, if it has a `DRILL` (`demos._lib.cases.case`) with the sheet's policy; else the
 training or service of `faults` with the pattern of the design.
@@ -33,7 +33,7 @@ _STEP = 10  # at which the ranks are killed
 
 
 def pattern_of(chosen: Design) -> Pattern:
-    """The drill of the flow that recovers by the design's policy.
+    """The drill for the flow that recovers by the design's policy.
 
     Raises
     ------
@@ -63,7 +63,7 @@ def request_of(
     sheet: Sheet, chosen: Design, nodes: int, most: int, repeat: int, seed: int, program: Pattern | None = None,
     simulate: bool = False,
 ) -> Request:  # fmt: skip
-    """As many ranks as the design has, at most `most`; the last ones die, or a server where servers are replicated.
+    """The drill's request: at most `most` ranks; the last ones die, or a server if servers have replicas.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def request_of(
 
 
 def recovery_price(facts: Facts, chosen: Design, folder: Path, job: JobSpec) -> tuple[float, str]:
-    """Seconds that a recovery should take in this drill, and where they are from.
+    """Predicted seconds of a recovery in this drill, and the source of the figure.
 
     Without a figure of the sheet's own, the job that ran without faults says how quick this machine is; what the launch
     of a simulated job takes is given.
@@ -125,7 +125,7 @@ def recovery_price(facts: Facts, chosen: Design, folder: Path, job: JobSpec) -> 
 def start(
     asked: Asked, most: int, simulate: bool, repeat: int, seed: int, faults: tuple[str, ...], place: dict[str, Any]
 ) -> int:
-    """Carry the drill out and print it; returns the exit status.
+    """Carry out the drill and print it; returns the exit status.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Predictions of design sheets as run folders, joined with the runs and drills that came later."""
+"""Predictions of design sheets in run folders, matched with later runs and drills."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def kept(sheet: Sheet, prediction: Row) -> Row:
 
 
 def keep_prediction(sheet: Sheet, prediction: Row, out: str | None = None) -> tuple[Path, Row | None]:
-    """Leave a prediction in a run folder of its own, with the errors of earlier ones of its kind beside it.
+    """Save a prediction in a run folder of its own, with the errors of earlier similar ones.
 
     Returns the result file's path and the `history`.
     """
@@ -50,7 +50,7 @@ def keep_prediction(sheet: Sheet, prediction: Row, out: str | None = None) -> tu
 
 
 def rows(folder: str) -> tuple[list[Row], int, int]:
-    """A row for each measured prediction under a folder, oldest first; predictions that were not run; other entries.
+    """A row for each measured prediction under a folder, oldest first; unrun predictions; other entries.
 
     A row has ``name``, ``what`` (pattern, or recovery and its policy), ``p``, ``predicted``, ``measured``, ``error``
     (predicted over measured, minus 1), ``asked`` (what `predict` gives, of a run without a cut)
@@ -83,7 +83,7 @@ def rows(folder: str) -> tuple[list[Row], int, int]:
 
 
 def history(folder: Path, kind: str) -> Row | None:
-    """Number of runs of a kind (its patterns) under a folder, and their median and worst error; None without any.
+    """Number of runs of a kind (by patterns) under a folder, with median and worst error; None without any.
 
     The latest entries are read, and not validated: this is part of every prediction.
     """
@@ -101,7 +101,7 @@ def _summary(errors: Sequence[float]) -> Row:
 
 
 def _places(root: Path) -> list[Path]:
-    """The run folder itself, or what a folder of runs holds but for `latest` and runs that left nothing."""
+    """The run folder itself, or those in a folder of runs, except `latest` and unfinished ones."""
     if (root / results.RESULT).is_file():
         return [root]
     return [place for place in sorted(root.iterdir())
@@ -136,7 +136,7 @@ def _row(what: str, p: int, predicted: float, measured: float) -> Row:
 
 
 def view(made: Sequence[Row], waiting: int, skipped: int) -> Iterator[Item]:
-    """The rows, and median and worst error of each pattern."""
+    """The rows, and the median and worst error by pattern."""
     if made:
         columns = [
             Column("design", lambda row: row["name"], left=True),
@@ -156,6 +156,6 @@ def view(made: Sequence[Row], waiting: int, skipped: int) -> Iterator[Item]:
 
 
 def told(summary: Row) -> str:
-    """Runs, median and worst error in words."""
+    """A text with number of runs, median and worst error."""
     runs = f"{summary['runs']} run" + "s" * (summary["runs"] > 1)
     return f"{runs}, median error {summary['median']:.1%}, worst {summary['worst']:+.1%}"

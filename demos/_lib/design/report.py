@@ -1,4 +1,4 @@
-"""What the design command prints: findings, predictions, rankings, margins and tools, as lines that fit the screen."""
+"""The output of the design command (findings, predictions, rankings, margins, tools) as lines that fit the screen."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _TERMS = ("compute", "waiting", "latency", "bandwidth", "reduction", "queueing")
 
 
 def wrapped(text: str, first: str = "", more: str = "") -> list[str]:
-    """A text in lines of the screen's width, 80 columns in a pipe; `first` begins it, `more` every further line."""
+    """Wrap a text to the screen's width, 80 columns in a pipe; `first` begins it, `more` every further line."""
     return textwrap.wrap(text, width(), initial_indent=first, subsequent_indent=more, break_on_hyphens=False)
 
 
@@ -45,7 +45,7 @@ def findings(found: Sequence[Finding]) -> Iterator[str]:
 
 
 def prediction(priced: Sequence[Priced], nodes: Sequence[int]) -> Iterator[str]:
-    """One screen for a design; a second one stands beside it in another column."""
+    """One screen for a design; a second design gets another column."""
     first = priced[0]
     facts = first.facts
     yield from wrapped(facts.job.name + (f": {facts.job.sentence}" if facts.job.sentence else ""))
@@ -94,7 +94,7 @@ def _slots(facts: Facts, design: Design, nodes: int) -> Iterator[str]:
 
 
 def _capped(priced: Sequence[Priced]) -> Iterator[str]:
-    """Where p* is the last node count that was looked at."""
+    """A line if p* is the largest node count that was examined."""
     for one in priced:
         most = int(one.p[-1]) - one.extra_nodes
         if one.best() == most and most > 1:
@@ -104,7 +104,7 @@ def _capped(priced: Sequence[Priced]) -> Iterator[str]:
 
 
 def _remarks(priced: Sequence[Priced], nodes: Sequence[int]) -> Iterator[str]:
-    """What has no price, or one of first order, and where the others come from."""
+    """Lines on what has no price or a first-order one, and on the origin of the others."""
     facts = priced[0].facts
     for one in priced:
         if stale := pricing.unpriced(one.design):
@@ -149,7 +149,7 @@ def _duration(seconds: float) -> str:
 
 
 def reopened(before: Sequence[Finding], after: Sequence[Finding], changes: Sequence[str]) -> str:
-    """The slots that a change opens again: those of findings that the unchanged sheet does not have."""
+    """The slots that a change reopens: those of findings that the unchanged sheet lacks."""
     old = {(one.rule, one.slot) for one in before}
     new = {one.slot: one.rule for one in after if (one.rule, one.slot) not in old}
     if not new:
@@ -158,7 +158,7 @@ def reopened(before: Sequence[Finding], after: Sequence[Finding], changes: Seque
 
 
 def sensitivity(varied: Sequence[tuple[float, float, Priced]]) -> Iterator[str]:
-    """p* when alpha and beta are multiplied."""
+    """Lines with p* for alpha and beta multiplied by factors."""
     yield f"\n{'alpha x':>8} {'beta x':>7} {'p*':>6} {'S(p*)':>8} {'ask for':>8} {'dominated from':>15}"
     for a, b, one in varied:
         best = one.best()
@@ -168,7 +168,7 @@ def sensitivity(varied: Sequence[tuple[float, float, Priced]]) -> Iterator[str]:
 
 
 def ranking(found: Ranking, full: bool = False) -> Iterator[str]:
-    """The winner, what loses and why, the default, what the rules cut, and the crossovers.
+    """Lines with the winner, the losers with reasons, the default, what the rules exclude, and the crossovers.
 
     Parameters
     ----------
@@ -208,7 +208,7 @@ def ranking(found: Ranking, full: bool = False) -> Iterator[str]:
 
 
 def _by_rule(cut: Counter[str]) -> list[tuple[str, int]]:
-    """What each rule cuts, in one line, and how many choices."""
+    """What each rule excludes, in one line, and how many choices."""
     counts: Counter[str] = Counter()
     choices: defaultdict[str, dict[str, None]] = defaultdict(dict)
     for reason, count in cut.most_common():
@@ -226,7 +226,7 @@ def _entry(nodes: Any, job: str, memory: str, text: str, reason: str) -> Iterato
 
 
 def margins(found: Sequence[Margin], facts: Facts) -> Iterator[str]:
-    """One line for each fact."""
+    """A line for each fact."""
     yield f"{'may grow by, until':<20} {'the nodes move 10 %':>19} {'other patterns win':>19} {'policy changes':>15}"
     for one in found:
         margins = (one.nodes, one.pattern, one.policy)
@@ -239,7 +239,7 @@ def margins(found: Sequence[Margin], facts: Facts) -> Iterator[str]:
 
 
 def mapping(rows: Iterable[tuple[str, str, str]]) -> Iterator[str]:
-    """The tool of each slot, and its options beneath."""
+    """Lines with the tool of each slot, and its options below."""
     for slot, tool, options in rows:
         yield from wrapped(tool, f"{slot:<29}", " " * 29)
         if options != "-":
@@ -247,7 +247,7 @@ def mapping(rows: Iterable[tuple[str, str, str]]) -> Iterator[str]:
 
 
 def record(one: Priced, nodes: int) -> dict[str, Any]:
-    """A prediction in the form of the result file."""
+    """A prediction for the result file."""
     row = one.at(min(nodes, one.facts.job.most))
     return {
         "design": asdict(one.design), "terms": {term: row[term] for term in _TERMS}, "step": row["step"],
@@ -267,7 +267,7 @@ def _curve(one: Priced) -> dict[str, Any]:
 
 
 def _model(one: Priced) -> dict[str, Any] | None:
-    """The terms of the `emulator.speedup` model that prices this design alike at every p; None if there is none."""
+    """The terms of an `emulator.speedup` model with the same price as this design at every p; None if there is none."""
     facts, flow, total = one.facts, one.design.flows[0], pricing.work(one.facts)
     part = facts.parts[flow.of]
     alone = len(one.design.flows) == 1

@@ -1,4 +1,4 @@
-"""`demos.design run`: a design's program or its skeleton on real ranks, measured beside its price by term."""
+"""`demos.design run`: run a design's program or its skeleton on real ranks, and compare it with its price by term."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from emulator.run.options import relaunch
 
 
 def start(asked: Asked, most: int, simulated: bool, cap: int, options: dict[str, Any]) -> int:
-    """Run a sheet's program, or the skeleton of its design where it names none; returns the exit status.
+    """Run a sheet's program, or its design's skeleton if it names none; returns the exit status.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ def _simulate_skeleton(asked: Asked, made: Skeleton, options: dict[str, Any]) ->
 
 
 def _about(asked: Asked, made: Skeleton) -> dict[str, Any]:
-    """The sheet, its prediction, and the run of its skeleton without figures yet, as fields of a result."""
+    """Result fields: the sheet, its prediction, and its skeleton's run without figures yet."""
     run = {
         "p": made.p, "ranks": made.ranks, "spread": made.spread, "notes": list(made.notes), "rows": [],
         "patterns": [one.flow.pattern for one in made.exchanges], "formula": dict(made.formula), "varying": None,
@@ -152,7 +152,7 @@ def _body(run: Run, asked: Asked, made: Skeleton) -> None:
 
 
 def _total(found: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """The terms of a step, and their total, from those of its exchanges."""
+    """The terms of a step and their total, from those of its exchanges."""
     summed = {term: sum(one[term] for one in found) for term in TERMS}
     return summed | {"total": sum(summed.values())}
 
@@ -160,7 +160,7 @@ def _total(found: Sequence[Mapping[str, float]]) -> dict[str, float]:
 def _compare(
     told: dict[str, Any], made: Skeleton, measured: Mapping[str, float], predicted: Mapping[str, float], inverted: int
 ) -> list[str]:
-    """Put measured terms beside predicted ones; the terms that are too far off, in a sentence, if there are any.
+    """Compare measured with predicted terms; returns a sentence on terms with too large an error, if any.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The exchanges of a design's skeleton on real ranks: declared computing, and the messages of `primitives`."""
+"""The exchanges of a design's skeleton on real ranks: declared compute, and the messages of `primitives`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Ends = list[float]
 
 
 def seconds(run: Run, one: Exchange, draws: Times, on: MPI.Intracomm | None = None) -> float:
-    """Seconds of one exchange after the warm-up. Collective over all ranks of the run.
+    """Seconds of one exchange after the warm-up; collective over all ranks of the run.
 
     On `on`, which has the ranks of the run; absent: on the run's communicator.
 
@@ -47,7 +47,7 @@ def seconds(run: Run, one: Exchange, draws: Times, on: MPI.Intracomm | None = No
 
 
 def simulated(network: Network, one: Exchange, draws: Times, ranks: int | None = None) -> tuple[float, int]:
-    """The same on simulated ranks, in this process; and the messages that a shared card or link took out of order.
+    """Seconds of one exchange on simulated ranks in this process; and the messages taken out of order.
 
     Parameters
     ----------
@@ -69,13 +69,13 @@ def simulated(network: Network, one: Exchange, draws: Times, ranks: int | None =
 
 
 def inversions(comm: MPI.Intracomm) -> int:
-    """Messages that a shared card or link served before one that had started earlier; collective."""
+    """Number of messages that a shared card or link served before one that had started earlier; collective."""
     fidelity = carrier.of(comm).fidelity()
     return int(fidelity["inversions"]) if fidelity else 0
 
 
 def _each(one: Exchange, ends: Sequence[Ends]) -> float:
-    """Seconds of one exchange, from when each rank was done with every one of them."""
+    """Seconds of one exchange, from when each rank finished every one."""
     table = np.array([row for row in ends if row])
     done = table.max(axis=0) if one.waits else table.mean(axis=0)
     return float(done[-1] - done[WARM_UP - 1]) / (len(done) - WARM_UP)
@@ -145,7 +145,7 @@ def _service(comm: MPI.Intracomm, one: Exchange, draws: Times) -> Ends:
 
 
 def _requests(comm: MPI.Intracomm, one: Exchange, draws: Times) -> Ends:
-    """A request to each worker, or tasks that workers pull; quorum, backups and replicas as the design has them."""
+    """Run a request to each worker, or tasks that workers pull; quorum, backups and replicas as in the design."""
     answer, request, me = bytes(one.up), bytes(one.down), comm.Get_rank() - 1
     ran = [-1, 0]  # the request of this worker's last task, and how many of it this worker has run
 

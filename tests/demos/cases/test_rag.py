@@ -101,7 +101,7 @@ def test_a_python_without_the_sources_of_its_library_is_told(monkeypatch: pytest
 def test_a_drill_spares_the_driver() -> None:
     from faults.drill.request import Request
 
-    with pytest.raises(UsageError, match="if_lost = restart"):
+    with pytest.raises(UsageError, match='if_lost = "restart"'):
         Request("rag", 8, ["kill 0 @ step 3"], options=rag.DRILL.options).spec()
     assert Request("rag", 8, ["kill 3 @ step 3"], options=rag.DRILL.options).spec().recovery == "replicate"
 

@@ -162,7 +162,7 @@ def test_a_drill_leaves_a_server_whole() -> None:
         return Request("recommendation", ranks, lines, options=recommendation.DRILL.options).spec().recovery
 
     for second in ("1 @ step 9", "1 @ time 50 ms"):
-        with pytest.raises(UsageError, match=r"one of the 2 servers must survive between .* replicas = 1"):
+        with pytest.raises(UsageError, match=r"one of the 2 servers must survive between .*replicas = 1"):
             recovery("kill 0 @ step 3", f"kill {second}")
     with pytest.raises(UsageError, match=r"one worker \(ranks 2 to 3\) must survive"):
         recovery("kill 2 @ step 3", "kill 3 @ step 9", ranks=4)
