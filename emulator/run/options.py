@@ -138,14 +138,14 @@ def refuse_idle(net: str | None) -> None:
 def refuse_inside() -> None:
     """Reject --simulate under mpirun, where each process would simulate all ranks."""
     if inside():
-        raise UsageError("simulated ranks are all in one process, got a simulation under mpirun: leave out mpirun")
+        raise UsageError("--simulate runs all ranks in one process, got it under mpirun: start it without mpirun")
 
 
 def refuse_beside_simulate(*names: str) -> None:
     """Reject mpirun, and those of the named parameters that were given, together with --simulate."""
     refuse_inside()
     for option in _given(*names):
-        raise UsageError(f"{option.opts[0]} is for ranks of MPI and goes without --simulate, got both: leave one out")
+        raise UsageError(f"{option.opts[0]} is for ranks of MPI, not for --simulate, got both: leave one out")
 
 
 def _refuse_without_simulate(names: Sequence[str]) -> None:
