@@ -116,7 +116,7 @@ def refuse_idle_limit(trace: bool, trace_limit: int | None) -> None:
 
 
 def _given(*names: str) -> list[click.Parameter]:
-    """Those of the parameters of these names that the command line has."""
+    """Those of the named parameters that were given on the command line."""
     ctx = click.get_current_context()
     return [
         option for option in ctx.command.params

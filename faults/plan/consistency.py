@@ -63,7 +63,7 @@ def check_recoveries(events: Sequence[Event], only_in_repair: Callable[[When], b
 
 
 def _refilling() -> str:
-    """The policies under which a rank can die again: another process is in its place."""
+    """The policies under which a rank can die again, because another process takes its place."""
     return named(lambda policy: policy.keeps_places)
 
 

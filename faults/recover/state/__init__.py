@@ -1,1 +1,3 @@
-"""State that outlives a rank: copies to roll back to, private state on two levels, and its way to a replacement."""
+"""State that survives the death of a rank: copies to roll back to, private state on two levels, sending it to new
+ranks.
+"""
