@@ -102,7 +102,7 @@ def _check_two_ends(rank: int, first: Event, second: Event, refilled: bool) -> N
     earlier, later = (second, first) if _is_before(second.when, first.when) else (first, second)
     raise UsageError(
         f"faults contradict each other: {earlier.text!r} and {later.text!r} both end rank {rank}, "
-        f"{'which can die only once in a step' if refilled else 'and no process replaces it after the first'}; "
+        f"{'which can die only once in a step' if refilled else 'which can die only once because no process replaces it'}; "
         f"drop one{'' if refilled else f', or recover by {_refilling()}'}"
     )
 
