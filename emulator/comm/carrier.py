@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from emulator.carrier import Carrier
 from emulator.comm.persistent import Condition
+from emulator.core.instruments import Wait
+from emulator.core.waits_for import WaitNotes
 
 if TYPE_CHECKING:
     from emulator.comm.communicator import EmulatedComm
-from emulator.core.instruments import Wait
-from emulator.core.waits_for import WaitNotes
 
 
 class EmulatedCarrier(Carrier):

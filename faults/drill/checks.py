@@ -15,7 +15,7 @@ from faults.drill import phase_checks, timeline
 from faults.drill.timeline import Episode, Record
 from faults.launch.supervise import Finished
 from faults.launch.watchdog import BY_ITSELF
-from faults.patterns.catalogue import CATALOGUE
+from faults.patterns import catalogue
 from faults.record.journal import PHASE_ENDS, What
 
 CHECKS = {
@@ -67,7 +67,7 @@ class Evaluation:
 
 def evaluate(finished: Finished) -> Evaluation:
     """Check a finished job against its plan and its pattern's oracle."""
-    records, spec, pattern = finished.records, finished.spec, CATALOGUE[finished.spec.pattern]
+    records, spec, pattern = finished.records, finished.spec, catalogue.of(finished.spec)
     final = [v for v in finished.results if v["attempt"] == spec.attempt]
     found = timeline.episodes(records)
     fired = _fired(finished)

@@ -19,7 +19,7 @@ from faults.drill.request import Request
 from faults.drill.training import DATA, save_digits
 from faults.launch import two_hosts
 from faults.launch.supervise import Finished, need_ulfm, supervise
-from faults.patterns.catalogue import CATALOGUE
+from faults.patterns import catalogue
 from faults.record.journal import PHASE_ENDS
 
 STEADY = "steady"
@@ -163,7 +163,7 @@ def launch_once(
     folder.mkdir(parents=True)
     if spec.checkpoint["folder"] and spec.on_disk:
         spec.checkpoint = spec.checkpoint | {"folder": _own_checkpoints(spec, folder.name)}
-    if CATALOGUE[spec.pattern].trains:
+    if catalogue.of(spec).trains:
         save_digits(folder / DATA, digits)
     finished = simulated(spec, folder) if spec.simulate else supervise(spec, folder, mpi)
     if spec.trace:

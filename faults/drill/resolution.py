@@ -35,7 +35,10 @@ def resolve(request: Request, seed: int) -> JobSpec:
     UsageError
         Ranks, spares, options or faults that the pattern or the policy cannot do.
     """
-    pattern, policy = catalogue.of(request.pattern, request.recovery)
+    pattern = catalogue.of(request)
+    policy = policies.of(request.recovery or pattern.policies[0])
+    if policy.name not in pattern.policies:
+        raise UsageError(f"{pattern.name} recovers by {', '.join(pattern.policies)}, got {policy.name!r}")
     faults = [parse(line) for line in request.faults]
     for name in request.options:
         if name not in pattern.options:

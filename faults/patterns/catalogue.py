@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from emulator import policies
 from emulator.errors import Registry, UsageError
 from emulator.policies import Policy
 from faults.drill.job_spec import JobSpec
+from faults.drill.request import Request
 from faults.drill.training import REDUCTIONS
 from faults.patterns import oracles
 from faults.patterns.oracles import Finding, Results
@@ -155,16 +157,15 @@ def check_names(what: str, chosen: Iterable[str], legal: Collection[str]) -> Non
         raise UsageError(f"a {what} is one of {', '.join(dict.fromkeys(legal))}, got {wrong!r}")
 
 
-def of(name: str, policy: str | None = None) -> tuple[Pattern, Policy]:
-    """Look up a pattern and its policy; without a policy's name, the pattern's first one.
+def of(request: Request) -> Pattern:
+    """The pattern of a request or a job: `DRILL` of the module in its option ``program``, else the catalogue's.
 
     Raises
     ------
     UsageError
-        No such pattern, or it does not have the policy.
+        No such pattern.
     """
-    name = name.replace("_", "-")  # the demos' spelling
-    found = CATALOGUE.of(name)
-    if policy is not None and policy not in found.policies:
-        raise UsageError(f"{name} recovers by {', '.join(found.policies)}, got {policy!r}")
-    return found, policies.of(policy or found.policies[0])
+    if (program := request.options.get("program")) is not None:
+        found: Pattern = importlib.import_module(program).DRILL
+        return found
+    return CATALOGUE.of(request.pattern.replace("_", "-"))  # the demos' spelling

@@ -44,6 +44,7 @@ ORDERED = tuple(name for name, algorithm in ALGORITHMS.items() if algorithm.orde
 """Algorithms that keep the order of the ranks, for operations that do not commute."""
 
 ORDER = ("recursive_doubling", "rabenseifner", "ring", "k_ary_tree", "tree")
+"""Algorithms by preference: of those with equal cost the first is chosen."""
 
 CROWDED = ("k_ary_tree", "rabenseifner", "ring", "recursive_doubling")
 """Algorithms for ranks that share cores. The binomial tree has no more work than the k-ary one but more levels, at each

@@ -26,14 +26,14 @@ from faults.drill import drill as drills
 from faults.drill.job_spec import JOURNAL, JobSpec
 from faults.drill.request import Request
 from faults.drill.timeline import completed
-from faults.patterns.catalogue import CATALOGUE
+from faults.patterns.catalogue import CATALOGUE, Pattern
 from faults.record import journal
 
 _STEP = 10  # at which the ranks are killed
 
 
-def pattern_of(chosen: Design) -> str:
-    """The name of the drill for the flow that recovers by the design's policy.
+def pattern_of(chosen: Design) -> Pattern:
+    """The drill for the flow that recovers by the design's policy.
 
     Raises
     ------
@@ -43,32 +43,31 @@ def pattern_of(chosen: Design) -> str:
     names = ["ring" if flow.kind.sums else flow.pattern for flow in chosen.flows]
     for name in names:
         if chosen.policy in CATALOGUE[name].policies:
-            return name
+            return CATALOGUE[name]
     legal = "; ".join(f"{name}: {', '.join(CATALOGUE[name].policies)}" for name in dict.fromkeys(names))
     raise UsageError(f"fault_tolerance.policy must have a drill, got {chosen.policy!r}: legal are {legal}")
 
 
-def drilled_program(sheet: Sheet, path: str, chosen: Design) -> tuple[str | None, str]:
-    """The name of the drill of a sheet's own program, now in the catalogue; without one, None and the reason."""
+def drilled_program(sheet: Sheet, path: str, chosen: Design) -> tuple[Pattern | None, str]:
+    """The drill of a sheet's own program; without one, None and the reason."""
     case = program_of(sheet, path)
-    plan = getattr(case, "DRILL", None)
+    plan: Pattern | None = getattr(case, "DRILL", None)
     if plan is None:
         return None, f"{sheet.program} has no drill" if case else ""
     if chosen.policy not in plan.policies:
         return None, f"the drill of {sheet.program} recovers by {', '.join(plan.policies)}, not by {chosen.policy}"
-    CATALOGUE[plan.name] = plan
-    return plan.name, ""
+    return plan, ""
 
 
 def request_of(
-    sheet: Sheet, chosen: Design, nodes: int, most: int, repeat: int, seed: int, program: str | None = None,
+    sheet: Sheet, chosen: Design, nodes: int, most: int, repeat: int, seed: int, program: Pattern | None = None,
     simulate: bool = False,
 ) -> Request:  # fmt: skip
     """The drill's request: at most `most` ranks; the last ones die, or a server if servers have replicas.
 
     Parameters
     ----------
-    program : the drill's name in the catalogue; absent: that of the design's pattern
+    program : the drill; absent: that of the design's pattern
     simulate : on simulated ranks
 
     Raises
@@ -76,8 +75,7 @@ def request_of(
     UsageError
         The deaths leave too few ranks.
     """
-    name = program or pattern_of(chosen)
-    plan, policy = CATALOGUE[name], policies.of(chosen.policy)
+    plan, policy = program or pattern_of(chosen), policies.of(chosen.policy)
     ranks = max(plan.least_ranks, min(most, nodes))
     deaths = sheet.fault_tolerance.survive if sheet.fault_tolerance else 1
     spares = max(chosen.spares, deaths) if policy.has_spares else None
@@ -91,7 +89,15 @@ def request_of(
         victims = [ranks - 1 - number for number in range(deaths)]
     faults = [f"kill {rank} @ step {_STEP}" for rank in victims]
     return Request(
-        name, ranks, faults, recovery=chosen.policy, spares=spares, seed=seed, repeat=repeat, simulate=simulate
+        plan.name,
+        ranks,
+        faults,
+        recovery=chosen.policy,
+        spares=spares,
+        seed=seed,
+        repeat=repeat,
+        simulate=simulate,
+        options=dict(plan.options),
     )
 
 

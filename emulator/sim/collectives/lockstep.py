@@ -27,8 +27,6 @@ from __future__ import annotations
 
 import math
 import warnings
-from array import array
-from collections import defaultdict, deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -41,24 +39,12 @@ from emulator.core.cards import ASKED, FREE, PrivateQueue, Queue
 from emulator.core.instruments import Instrument
 from emulator.network import Network
 from emulator.sim.collectives import phantom
-from emulator.sim.collectives.recording import (
-    RECEIVE,
-    SEND,
-    WAIT_RECEIVE,
-    WAIT_SEND,
-    NoReplay,
-    Step,
-    by_rank,
-    common,
-    needed,
-)
+from emulator.sim.collectives.common_steps import ALONE, CommonSteps
+from emulator.sim.collectives.recording import SEND, NoReplay, Step
 from emulator.sim.collectives.schedule import Roads, State, check, play
 
 LEAST = 4
 """Fewer ranks have so few messages that the event loop is as quick."""
-_KINDS = 4
-_ALONE: list[Step] = []
-"""The schedule of collectives whose ranks do unlike things."""
 
 
 def applies(comm: Any, collective: Any) -> bool:
@@ -67,7 +53,7 @@ def applies(comm: Any, collective: Any) -> bool:
     return (
         collective.uniform is not None and collective.comm is comm and comm._size >= LEAST
         and (collective.foreign is None or collective.foreign is phantom.ignore)
-        and collective.schedule is not _ALONE and engine.quick and not engine.mortal and not engine.instruments
+        and collective.schedule is not ALONE and engine.quick and not engine.mortal and not engine.instruments
         and engine.clock.t >= engine.loop.now and greenlet.gettrace() is None and _suits(engine.network)
     )  # fmt: skip
 
@@ -116,14 +102,8 @@ class Lockstep:
         self._comms: list[Any] = [None] * self.size
         self._collectives: list[Any] = [None] * self.size
         self._joined = 0
-        self._failures: dict[int, Exception] = {}
+        self._made: CommonSteps | None = None
         self._handling: list[Any] = []  # of floating-point errors, which each rank chooses
-        self._rows: list[array[int]] = []  # of each rank and step, the peer or number awaited and the kind; if recorded
-        self._bytes: list[array[int]] = []  # of each rank's sends
-        self._receives: list[int] = []  # that each rank has begun
-        self._phantoms = False
-        # By receiver and sender: receives that wait for their message, or payloads that wait for their receive.
-        self._inboxes: list[dict[int, deque[Any]]] = [defaultdict(deque) for _ in range(self.size)]
 
     def join(self, comm: Any, collective: Any) -> bool:
         """Join a rank to the collective; see `run`."""
@@ -145,10 +125,10 @@ class Lockstep:
             engine.sleep()
         if self.complete:
             engine.hold(engine.clock.t)
-        elif self._rows:
-            self._follow(place)
-            if place in self._failures:
-                raise self._failures[place]
+        elif self._made is not None and self._made.recorded:
+            self._made.follow(place, comm)
+            if place in self._made.failures:
+                raise self._made.failures[place]
             return True
         return self.complete
 
@@ -192,127 +172,28 @@ class Lockstep:
             state = None if known is None else self._times(known)
         except NoReplay:
             return
-        self._phantoms = phantom.in_use()
-        if state is None or _may_raise(self._handling[0]):
-            self._rows = [array("i") for _ in range(self.size)]
-            self._bytes = [array("q") for _ in range(self.size)]
-            self._receives = [0] * self.size
-        engines = [comm.engine for comm in self._comms]
+        self._made = CommonSteps(self._collectives, record=state is None or _may_raise(self._handling[0]))
         for comm in self._comms:
-            comm.lockstep, comm.engine.quick = self, False
+            comm.lockstep, comm.engine.quick = self._made, False
         try:
-            self._move()
+            self._made.move()
         finally:
             for comm in self._comms:
                 comm.lockstep, comm.engine.quick = None, True
-        if self._failures:
+        if self._made.failures:
             return
         if known is None:
-            known = self._recorded()
+            known = self._made.schedule()
             for one in self._collectives:
                 one.schedule = known
         if state is None:
             with suppress(NoReplay):
-                state = self._times(known) if known is not _ALONE else None
+                state = self._times(known) if known is not ALONE else None
         if state is not None:
-            _set_clocks(engines, known, state)
+            _set_clocks([comm.engine for comm in self._comms], known, state)
             self.complete = True
 
-    def _move(self) -> None:
-        """Move every rank through its steps, to its next receive in each round.
-
-        A rank whose operation fails goes no further, nor do in the end those that wait for its messages.
-
-        A send that a rank has begun is its number, a receive is a list of its number and of where it wants its message,
-        None when that has come. A persistent request holds what it has begun.
-        """
-        walks = [collective.steps() for collective in self._collectives]
-        awaited: list[Any] = [None] * self.size
-        notes = [one.append for one in self._rows] or None
-        left = list(range(self.size))
-        while left:
-            ranks, left, moved = left, [], False
-            for place in ranks:
-                request = awaited[place]
-                if request is not None:
-                    if (request if type(request) is list else request._current)[1] is not None:
-                        left.append(place)
-                        continue
-                    if type(request) is not list:
-                        request._current = None
-                moved = True
-                try:
-                    for request in walks[place]:
-                        begun = request
-                        if type(request) is not int and type(request) is not list:
-                            begun = request._current
-                            if begun is None:  # it has been waited for before
-                                continue
-                        if type(begun) is list:
-                            if notes is not None:
-                                notes[place](begun[0] * _KINDS + WAIT_RECEIVE)
-                            awaited[place] = request
-                            left.append(place)
-                            break
-                        if notes is not None:
-                            notes[place](begun * _KINDS + WAIT_SEND)
-                        if begun is not request:
-                            request._current = None
-                except Exception as error:
-                    if notes is None:
-                        raise
-                    self._failures[place] = error
-            if not moved:
-                if self._failures:
-                    return
-                raise RuntimeError(f"ranks {left[:8]} wait for messages that no rank sends in this collective")
-
-    def send(self, place: int, payload: Any, dest: int) -> int:
-        """Send from a rank, in place of its communicator's method."""
-        number = 0
-        if self._rows:
-            sizes = self._bytes[place]
-            number = len(sizes)
-            sizes.append(len(payload))
-            self._rows[place].append(dest * _KINDS + SEND)
-        waiting = self._inboxes[dest][place]
-        if self._phantoms and phantom.holds(payload):
-            payload = None
-        if waiting and type(waiting[0]) is list:
-            _fill(waiting.popleft(), payload)
-        else:
-            waiting.append(None if payload is None else bytes(payload))
-        return number
-
-    def receive(self, place: int, source: int, view: Any) -> list[Any]:
-        """Receive on a rank from another one, in place of its communicator's method."""
-        number = 0
-        if self._rows:
-            number = self._receives[place]
-            self._receives[place] = number + 1
-            self._rows[place].append(source * _KINDS + RECEIVE)
-        receive = [number, view]
-        waiting = self._inboxes[place][source]
-        if waiting and type(waiting[0]) is not list:
-            _fill(receive, waiting.popleft())
-        else:
-            waiting.append(receive)
-        return receive
-
     # -- their times
-
-    def _recorded(self) -> list[Step]:
-        """The one schedule of what all ranks have done."""
-        rows = [np.frombuffer(one, np.intc) for one in self._rows]
-        try:
-            kinds, numbers, masks = common(
-                ((place, one % _KINDS, one // _KINDS) for place, one in enumerate(rows)), self.size
-            )
-        except NoReplay:
-            return _ALONE
-        sizes = iter(by_rank(np.array([np.frombuffer(one, np.int64) for one in self._bytes])))
-        bytes_ = [next(sizes) if kind == SEND else 0 for kind in kinds]
-        return needed(list(zip(kinds, numbers, masks, bytes_, strict=True)))
 
     def _times(self, steps: list[Step]) -> State:
         """Clocks and cards after the steps, from their present values."""
@@ -321,27 +202,6 @@ class Lockstep:
         out, into = ([engine.queues[which] for engine in engines] for which in (0, 1))
         cards = np.array([_cell(out, FREE), _cell(into, FREE), _cell(into, ASKED)])
         return play(steps, self.size, engines[0].network, clocks, cards)
-
-    def _follow(self, place: int) -> None:
-        """Repeat a rank's recorded steps in the event loop, with phantoms."""
-        comm, tag = self._comms[place], self._collectives[place].tag
-        sizes, room = iter(self._bytes[place]), max(max(one, default=0) for one in self._bytes)
-        begun: tuple[list[Any], list[Any]] = [], []
-        for row in self._rows[place]:
-            value, kind = divmod(row, _KINDS)
-            if kind == SEND:
-                begun[SEND].append(comm.Isend(phantom.phantom(next(sizes), np.uint8), value, tag))
-            elif kind == RECEIVE:
-                begun[RECEIVE].append(comm.Irecv(phantom.phantom(room, np.uint8), value, tag))
-            else:
-                begun[SEND if kind == WAIT_SEND else RECEIVE][value].Wait()
-
-
-def _fill(receive: list[Any], payload: Any) -> None:
-    """Copy a payload to where its receive wants it; a phantom's (None) is not copied."""
-    if payload is not None and len(payload):
-        receive[1][: len(payload)] = payload
-    receive[1] = None
 
 
 def _may_raise(handling: Any) -> bool:

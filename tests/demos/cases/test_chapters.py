@@ -72,7 +72,6 @@ def same(expected: str, seen: str) -> bool:
     return all(math.isclose(a, b, rel_tol=_OFF) or max(abs(a), abs(b)) < _ROUNDING for a, b in pairs)
 
 
-@pytest.mark.usefixtures("catalogue_as_it_was")
 @pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
 def test_commands_print_what_the_chapter_shows(chapter: Path, tmp_path: Path) -> None:
     commands = shown(chapter)

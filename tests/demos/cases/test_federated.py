@@ -129,13 +129,8 @@ def test_one_liar_ruins_a_mean_and_not_a_median() -> None:
 def test_the_drill_replays_what_took_place() -> None:
     from demos.cases import federated
     from faults.drill.request import Request
-    from faults.patterns.catalogue import CATALOGUE
 
-    CATALOGUE["hospitals"] = federated.DRILL
-    try:
-        job = Request("hospitals", 4, ["kill 3 @ step 3"]).spec()
-    finally:
-        del CATALOGUE["hospitals"]
+    job = Request("hospitals", 4, ["kill 3 @ step 3"], options=federated.DRILL.options).spec()
     model = np.zeros(hospitals.FEATURES)
     parts = [hospitals.rows(one) for one in hospitals.split(4, job.seed)]
     moments = np.sum([part.moments() for part in parts], axis=0)

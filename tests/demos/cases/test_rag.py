@@ -100,15 +100,10 @@ def test_a_python_without_the_sources_of_its_library_is_told(monkeypatch: pytest
 
 def test_a_drill_spares_the_driver() -> None:
     from faults.drill.request import Request
-    from faults.patterns.catalogue import CATALOGUE
 
-    CATALOGUE["rag"] = rag.DRILL
-    try:
-        with pytest.raises(UsageError, match="if_lost = restart"):
-            Request("rag", 8, ["kill 0 @ step 3"]).spec()
-        assert Request("rag", 8, ["kill 3 @ step 3"]).spec().recovery == "replicate"
-    finally:
-        del CATALOGUE["rag"]
+    with pytest.raises(UsageError, match='if_lost = "restart"'):
+        Request("rag", 8, ["kill 0 @ step 3"], options=rag.DRILL.options).spec()
+    assert Request("rag", 8, ["kill 3 @ step 3"], options=rag.DRILL.options).spec().recovery == "replicate"
 
 
 def check_run(result: dict[str, Any]) -> None:

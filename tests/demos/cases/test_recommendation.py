@@ -157,19 +157,17 @@ def test_the_drill_is_held_to_one_process_its_checkpoint_and_its_replicas(tmp_pa
 def test_a_drill_leaves_a_server_whole() -> None:
     from emulator.errors import UsageError
     from faults.drill.request import Request
-    from faults.patterns.catalogue import CATALOGUE
 
-    CATALOGUE["recommendation"] = recommendation.DRILL
-    try:
-        for second in ("1 @ step 9", "1 @ time 50 ms"):
-            with pytest.raises(UsageError, match=r"one of the 2 servers must survive between .* replicas = 1"):
-                Request("recommendation", 6, ["kill 0 @ step 3", f"kill {second}"]).spec()
-        with pytest.raises(UsageError, match=r"one worker \\(ranks 2 to 3\\) must survive"):
-            Request("recommendation", 4, ["kill 2 @ step 3", "kill 3 @ step 9"]).spec()
-        assert Request("recommendation", 6, ["kill 0 @ step 3", "kill 1 @ step 10"]).spec().recovery == "replicate"
-        assert Request("recommendation", 6, ["kill 1 @ step 3", "kill 4 @ step 9"]).spec().recovery == "replicate"
-    finally:
-        del CATALOGUE["recommendation"]
+    def recovery(*lines: str, ranks: int = 6) -> str:
+        return Request("recommendation", ranks, lines, options=recommendation.DRILL.options).spec().recovery
+
+    for second in ("1 @ step 9", "1 @ time 50 ms"):
+        with pytest.raises(UsageError, match=r"one of the 2 servers must survive between .*replicas = 1"):
+            recovery("kill 0 @ step 3", f"kill {second}")
+    with pytest.raises(UsageError, match=r"one worker \(ranks 2 to 3\) must survive"):
+        recovery("kill 2 @ step 3", "kill 3 @ step 9", ranks=4)
+    assert recovery("kill 0 @ step 3", "kill 1 @ step 10") == "replicate"
+    assert recovery("kill 1 @ step 3", "kill 4 @ step 9") == "replicate"
 
 
 FEWEST = {"recommendation": "two servers", "federated": "no rule tolerates a liar", "swarm": "two halves"}

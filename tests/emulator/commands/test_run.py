@@ -128,15 +128,31 @@ MPI.Finalize()
 """
 
 
-def script_run(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def script_run(
+    tmp_path: Path, *arguments: str, text: str = SCRIPT, launcher: bool = True
+) -> subprocess.CompletedProcess[str]:
     (tmp_path / "two.toml").write_text(NETWORK)
     script = tmp_path / "program.py"
-    script.write_text(SCRIPT)
-    return emulated_run(tmp_path, 2, ["--net", str(tmp_path / "two.toml"), str(script), *arguments])
+    script.write_text(text)
+    return emulated_run(tmp_path, 2, ["--net", str(tmp_path / "two.toml"), str(script), *arguments], launcher)
 
 
-def test_a_script_runs_unchanged(tmp_path: Path) -> None:
-    done = script_run(tmp_path, "--net", "its own", "-m")
+LATE = """
+import time
+begin = time.thread_time()
+while time.thread_time() - begin < 0.3:
+    pass
+from mpi4py import MPI
+assert MPI.Wtime() < 0.1, MPI.Wtime()
+begin = time.thread_time()
+while time.thread_time() - begin < 0.1:
+    pass
+assert MPI.Wtime() >= 0.1
+"""
+
+
+def test_a_script_runs_unchanged_and_the_clock_starts_with_its_first_call(tmp_path: Path) -> None:
+    done = script_run(tmp_path, "--net", "its own", "-m", text=LATE + SCRIPT, launcher=False)
     assert done.returncode == 0, done.stderr
     assert "['--net', 'its own', '-m'] __main__" in done.stdout
 
@@ -154,27 +170,6 @@ def test_what_is_not_emulated_is_one_line_that_names_it(tmp_path: Path) -> None:
     assert "Win.Allocate" in done.stderr
     assert "program.py" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1  # though both ranks refuse
-
-
-LATE = """
-import time
-begin = time.thread_time()
-while time.thread_time() - begin < 0.3:
-    pass
-from mpi4py import MPI
-assert MPI.Wtime() < 0.1, MPI.Wtime()
-begin = time.thread_time()
-while time.thread_time() - begin < 0.1:
-    pass
-assert MPI.Wtime() >= 0.1
-"""
-
-
-def test_the_clock_starts_with_the_first_call(tmp_path: Path) -> None:
-    script = tmp_path / "late.py"
-    script.write_text(LATE)
-    done = emulated_run(tmp_path, 2, ["--net", "10gbe", str(script)], launcher=False)
-    assert done.returncode == 0, done.stderr
 
 
 def test_options_behind_the_module_are_the_programs(tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ import pytest
 from click.testing import CliRunner
 
 from emulator import results
-from emulator.launch import mpirun
 from emulator.launch.job import environment
 from tests.emulator import tiny
 
@@ -45,12 +44,6 @@ def test_starts_mpirun_itself_and_leaves_a_run_folder(tmp_path):
         == json.loads((tmp_path / "run/result.json").read_text())["measurements"]
     )
     assert results.load_samples(tmp_path / "run") == [{"pattern": "none", "seconds": 1.0}]
-
-
-def test_runs_inside_mpirun_too(tmp_path):
-    command = mpirun.command(2, ["-m", "tests.emulator.tiny", "--out", str(tmp_path)])
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=ROOT, env=environment(), check=True)
-    assert "2 ranks" in done.stdout
 
 
 @pytest.mark.parametrize(

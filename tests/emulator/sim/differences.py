@@ -17,6 +17,7 @@ from mpi4py import MPI
 
 import emulator
 from emulator import sim
+from emulator.control import Control
 from emulator.network import Host, Network, NetworkSpec, Nic, Path
 from emulator.network.jitter import Exponential
 from emulator.network.loss import Loss
@@ -115,13 +116,14 @@ def alike(comm: Any, program: Program, network: Network) -> bool | None:
     emulated = emulator.emulate(comm, network)
     result = program(emulated)
     engine = emulated.engine
-    rows = comm.gather((result, engine.clock.t, engine.inversions() + engine.swaps()))
+    control = Control(comm)  # the others sleep while rank 0 simulates
+    rows = control.gather((result, engine.clock.t, engine.inversions() + engine.swaps()))
     found = None
     if rows is not None and not any(row[2] for row in rows):
         seen = simulated(program, comm.Get_size(), network)
         if not seen.inversions + seen.swaps:
             found = [row[:2] for row in rows] == list(zip(seen.results, seen.clocks, strict=True))
-    return comm.bcast(found)
+    return control.bcast(found)
 
 
 def _compare_real_ranks(comm: Any, seeds: range) -> tuple[int, list[tuple[str, int]]]:

@@ -97,8 +97,8 @@ def test_other_networks_give_the_bits_of_the_event_loop(network: str, monkeypatc
 
 def test_a_collective_that_is_kept_is_recorded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     recorded: list[int] = []
-    found = lockstep.Lockstep._recorded
-    monkeypatch.setattr(lockstep.Lockstep, "_recorded", lambda run: recorded.append(1) or found(run))
+    found = lockstep.CommonSteps.schedule
+    monkeypatch.setattr(lockstep.CommonSteps, "schedule", lambda run: recorded.append(1) or found(run))
 
     def program(comm: Any, listens: bool) -> tuple[bytes, float]:
         if listens:
