@@ -26,7 +26,7 @@ from typing import Any
 LIMIT = 60.0  # seconds for one case; generous, because the machine may be busy
 _REGISTRY = "__rank_cases__"
 _INSIDE = "RANK_TESTS_REPORTS"
-_TOGETHER = 12  # modules that share a launch
+_TOGETHER = 18  # modules that share a launch: each launch imports MPI and numpy anew on every rank
 _reports: dict[tuple[str, int], dict[str, Any]] = {}
 _failed: set[tuple[str, int, str]] = set()
 _launches: dict[int, dict[str, str]] = {}

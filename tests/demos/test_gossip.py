@@ -33,7 +33,7 @@ def test_on_an_emulated_network_every_formula_holds(tmp_path: Path, ranks: int) 
 
 
 def test_on_the_bare_transport_alpha_and_beta_are_fitted(tmp_path: Path) -> None:
-    done = run_demo("gossip", 4, tmp_path / "run", *SHORT)
+    done = run_demo("gossip", 3, tmp_path / "run", *SHORT)
     assert done.status == 0, done.text
     assert "alpha and beta fitted" in done.text
     result = done.result

@@ -12,14 +12,14 @@ from tests.ranks import on_ranks
 
 
 def test_the_formula_holds_on_an_emulated_network(tmp_path):
-    done = run_demo("incast", 4, tmp_path, "--net", "25gbe", "--sizes", "0,8,1000,64K", "--budget", "1", "--trace")
+    done = run_demo("incast", 3, tmp_path, "--net", "25gbe", "--sizes", "0,8,1000,64K", "--budget", "1", "--trace")
     assert done.status == 0, done.text
     assert "PASS" in done.text
     result = done.result
     assert result["formula_errors"]["alpha + k n beta"]["worst"] <= EXACT
     assert result["formula_errors"]["alpha + k n beta"]["limit"] == EXACT
     alpha, beta = 12e-6, 8 / 23.5e9
-    assert [row["senders"] for row in result["measurements"]] == [1, 2, 3] * 4
+    assert [row["senders"] for row in result["measurements"]] == [1, 2] * 4
     for row in result["measurements"]:
         expected = alpha + row["senders"] * row["bytes"] * beta
         assert row["seconds"]["median"] == pytest.approx(expected, rel=EXACT)

@@ -19,7 +19,10 @@ _THE_PARENTS = ("now", "compute", "note_waits_on", "advance", "idle", "all_match
 
 
 class SurvivorCarrier(Carrier):
-    """The parent's carrier with the survivors' ranks; state of algorithms is kept per communicator of survivors."""
+    """The parent's carrier with the survivors' ranks; state of algorithms is kept per communicator of survivors.
+
+    `run` is not the parent's: the parent may have all ranks begin a collective together, and a rank can die in it.
+    """
 
     def __init__(self, comm: SurvivorComm) -> None:
         self._parents = carrier.of(comm.parent)
@@ -36,6 +39,10 @@ class SurvivorCarrier(Carrier):
     @property
     def exact(self) -> bool:  # type: ignore[override]
         return self._parents.exact
+
+    @property
+    def finds_first(self) -> bool:  # type: ignore[override]
+        return self._parents.finds_first  # false after a death, as MPI rejects MPI.ANY_SOURCE then
 
     def align(self, ranks: Sequence[int] | None = None) -> float:
         chosen = range(self.comm.Get_size()) if ranks is None else ranks

@@ -64,7 +64,6 @@ with faults.recovering(MPI.COMM_WORLD, state, policy=policy, every=0) as job:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ("least_squares.py shrink", "3 ranks, recoveries: 1, weights [ 1.  -2.   0.5]\n"),
         ("least_squares.py", "4 ranks, recoveries: 1, weights [ 1.  -2.   0.5]\n"),  # by a spare
         ("least_squares.py respawn", "4 ranks, recoveries: 1, weights [ 1.  -2.   0.5]\n"),
         ("least_squares.py rejoin", "4 ranks, recoveries: 2, weights [ 1.  -2.   0.5]\n"),
@@ -75,6 +74,7 @@ with faults.recovering(MPI.COMM_WORLD, state, policy=policy, every=0) as job:
     ],
 )
 def test_each_example_survives_its_kill(tmp_path, arguments: str, said: str) -> None:
+    """By shrink: `test_a_program_is_traced_through_its_recovery`."""
     name, *rest = arguments.split()
     done = finish([sys.executable, EXAMPLES / name, *rest], tmp_path)
     assert (done.returncode, done.stdout) == (0, said), done.stderr
@@ -210,6 +210,7 @@ def test_a_program_is_traced_through_its_recovery(tmp_path) -> None:
     assert (done.returncode, done.stdout) == (0, "3 ranks, recoveries: 1, weights [ 1.  -2.   0.5]\n"), done.stderr
     run = tmp_path / "run"
     assert f"page: {Path('run', 'report.html')} " in done.stderr
+    assert re.search(DIED["least_squares.py"], done.stderr)
     result = results.load(run)
     timeline, about = result["timeline"], result["program"]
     assert [(rank["rank"], rank["killed"]) for rank in timeline["ranks"]] == [

@@ -25,7 +25,8 @@ def events(*lines: str, refilled: bool):
     ],
 )
 def test_a_process_dies_once(lines, refilled: bool) -> None:
-    with pytest.raises(UsageError, match=r"contradict each other: .* both end rank 3, which can die only once"):
+    said = "which can die only once in a step" if refilled else "and no process replaces it after the first"
+    with pytest.raises(UsageError, match=f"contradict each other: .* both end rank 3, {said}; drop one"):
         events(*lines, refilled=refilled)
 
 
@@ -40,7 +41,8 @@ def test_a_process_dies_once(lines, refilled: bool) -> None:
 )
 def test_a_rank_whose_place_is_taken_can_die_again(lines) -> None:
     assert len(events(*lines, refilled=True)) == 2
-    with pytest.raises(UsageError, match="no process replaces it; drop one, or recover by spare, respawn or restart"):
+    said = "no process replaces it after the first; drop one, or recover by spare, respawn or restart"
+    with pytest.raises(UsageError, match=said):
         events(*lines, refilled=False)
 
 

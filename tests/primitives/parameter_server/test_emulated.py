@@ -15,15 +15,16 @@ from emulator import carrier, costs, network
 from primitives.collectives.all_reduce import all_reduce
 from primitives.parameter_server import Add, Consistency, ParameterServer, Table, Worker, messages
 from primitives.parameter_server.server import PATIENCE_ALONE_S
-from tests.primitives.parameter_server_training import ROLES, check_bit_equal
+from tests.primitives.parameter_server_training import check_bit_equal
 from tests.ranks import on_ranks
 from tests.simulated import on_simulated_ranks
 
 UNPACED = {"pace": "none", "compute": "none"}
 
 
-@on_ranks(4, net="10gbe", emulation=UNPACED, roles=list(ROLES), update=["momentum"])
+@on_ranks(4, net="10gbe", emulation=UNPACED, roles=["two servers", "all both"], update=["momentum"])
 def test_bsp_is_bit_equal_to_the_sequential_run(comm: Any, roles: str, update: str) -> None:
+    """On the wire; all roles are simulated on the same network in `test_training`."""
     check_bit_equal(comm, roles, update, "range")
 
 
