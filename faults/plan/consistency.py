@@ -63,7 +63,7 @@ def check_recoveries(events: Sequence[Event], only_in_repair: Callable[[When], b
 
 
 def _refilling() -> str:
-    """The policies under which a rank can die again, because another process takes its place."""
+    """The policies under which a rank can die again: another process is in its place."""
     return named(lambda policy: policy.keeps_places)
 
 
@@ -102,7 +102,7 @@ def _check_two_ends(rank: int, first: Event, second: Event, refilled: bool) -> N
     earlier, later = (second, first) if _is_before(second.when, first.when) else (first, second)
     raise UsageError(
         f"faults contradict each other: {earlier.text!r} and {later.text!r} both end rank {rank}, "
-        f"{'which can die only once in a step' if refilled else 'which can die only once because no process replaces it'}; "
+        f"{'which can die only once in a step' if refilled else 'and no process replaces it after the first'}; "
         f"drop one{'' if refilled else f', or recover by {_refilling()}'}"
     )
 
