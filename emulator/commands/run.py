@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from emulator import results
-from emulator.commands import program
 from emulator.errors import CheckFailed, UsageError, on_root
 from emulator.launch import mpirun
 from emulator.launch.job import inside
 from emulator.launch.streams import print_error
+from emulator.run import user_program
 from emulator.run.one_line import OneLineCommand
 from emulator.run.options import common_options, refuse_beside_simulate, refuse_idle, relaunch
 
@@ -41,6 +41,8 @@ _JOINED = re.compile("-n.")  # -n4, an option with its value
 class ProgramCommand(OneLineCommand):
     """A command in which everything after ``-m MODULE`` belongs to the program, as in Python itself."""
 
+    allow_interspersed_args = False
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         place = 0
         while place < len(args) and args[place].startswith("-"):
@@ -54,7 +56,6 @@ class ProgramCommand(OneLineCommand):
 
 @click.command(
     cls=ProgramCommand,
-    context_settings={"allow_interspersed_args": False},
     params=common_options(
         "-n", "net", "pace", "simulate", "compute", "seed", "out", "json", "trace", "trace-limit", "quiet", "full",
         net={"help": "Emulated network (see 'python -m emulator networks'); absent, with --trace: MPI as it is."},
@@ -138,7 +139,7 @@ def run(
         engine.clock.pause()
     first = (lambda: control.rank == 0) if engine is None else engine.shared.is_first_to_ask
     try:
-        program.execute(first, module, list(arguments))
+        user_program.execute(first, module, list(arguments))
     except KeyboardInterrupt:
         leave(saver)
 
@@ -149,7 +150,7 @@ def check(module: str | None, arguments: Sequence[str]) -> None:
         raise UsageError("a program is needed, got none: name a script.py, or a module with -m")
     if module is None and not os.path.isfile(arguments[0]):
         raise UsageError(f"a program is a Python file, or a module with -m, found no file {arguments[0]!r}")
-    if module is not None and not program.exists(module):
+    if module is not None and not user_program.exists(module):
         raise UsageError(f"-m names a module that can be imported from here, found none called {module!r}")
 
 
@@ -161,12 +162,12 @@ def _world(net: str | None, pace: float | str, compute: str, seed: int) -> Any:
         from emulator.trace import traced_mpi
 
         comm: Any = traced_mpi.traced(MPI.COMM_WORLD.Dup())
-        program.replace_world(MPI, comm)
+        user_program.replace_world(MPI, comm)
         return comm
     from emulator.wire.emulate import emulate
 
     comm = emulate(MPI.COMM_WORLD, net, pace=pace, compute=compute, seed=seed)
-    program.emulate_world(MPI, comm)
+    user_program.emulate_world(MPI, comm)
     if comm.notice and comm.rank == 0:
         print(f"note: {comm.notice}", file=sys.stderr, flush=True)
     return comm
@@ -207,10 +208,10 @@ def _close(
         stalls.stop()
     except (UsageError, CheckFailed) as error:
         print_error(str(error))
-        program.leave(error.exit_code)
+        user_program.leave(error.exit_code)
     except BaseException:
         traceback.print_exc()
-        program.leave(1)
+        user_program.leave(1)
 
 
 def _unpaced(engine: Any, ending: Ending, result: dict[str, Any]) -> str:

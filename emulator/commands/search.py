@@ -11,8 +11,8 @@ from typing import Any
 import click
 
 from emulator import results
-from emulator.commands import program as programs
 from emulator.commands.run import ProgramCommand, check
+from emulator.run import user_program
 from emulator.run.options import common_options
 
 _ENDED_KINDS = 20  # kinds of endings that are told apart; further failures are counted together, and further outputs
@@ -20,7 +20,6 @@ _ENDED_KINDS = 20  # kinds of endings that are told apart; further failures are 
 
 @click.command(
     cls=ProgramCommand,
-    context_settings={"allow_interspersed_args": False},
     params=common_options(
         "simulate", "net", "seed", "budget", "out", "json", "quiet", "full",
         simulate={"required": True, "help": "Simulate P ranks."},
@@ -92,7 +91,7 @@ def search(
 
 
 def _line(error: BaseException) -> str:
-    file, _, line = programs.place(error).removesuffix(": ").rpartition(":")
+    file, _, line = user_program.place(error).removesuffix(": ").rpartition(":")
     return f"{os.path.basename(file)}, line {line}" if file else ""
 
 

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from emulator import results
-from emulator.commands import program
 from emulator.errors import CheckFailed, UsageError
 from emulator.launch import mpirun
 from emulator.launch.streams import print_error
 from emulator.network import Network
+from emulator.run import user_program
 from emulator.run.execution import sized
 
 
@@ -103,18 +103,18 @@ def begin(
 
 
 def status_of(failure: Any) -> int:
-    """Print why the job has ended, as `emulator.commands.program` does on a rank of MPI; returns the exit status."""
+    """Print why the job has ended, as `emulator.run.user_program` does on a rank of MPI; returns the exit status."""
     cause = failure.cause
     if isinstance(cause, SystemExit):
         if cause.code is not None and not isinstance(cause.code, int):
             print(cause.code, file=sys.stderr)
         return cause.code if isinstance(cause.code, int) else 1
     if isinstance(cause, UsageError | CheckFailed):
-        print_error(f"{program.place(cause)}rank {failure.rank}: {cause}")
+        print_error(f"{user_program.place(cause)}rank {failure.rank}: {cause}")
         _drop(cause)
         return cause.exit_code
     print(f"rank {failure.rank}:", file=sys.stderr)
-    traceback.print_exception(program.without_ours(cause))
+    traceback.print_exception(user_program.without_ours(cause))
     return 1
 
 

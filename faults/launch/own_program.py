@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from emulator import policies
-from emulator.commands.program import exists
 from emulator.errors import UsageError
 from emulator.launch import foreground, mpirun
 from emulator.policies import Policy
 from emulator.results.files import check_writable, replacing
+from emulator.run.user_program import exists
 from emulator.units import format_time
 from faults import detect
 from faults.launch import live

@@ -15,7 +15,7 @@ from typing import Any
 
 from mpi4py import MPI
 
-from emulator.commands import program
+from emulator.run import user_program
 from emulator.trace import traced_mpi, tracing
 from emulator.trace.recorder import TRACES
 from faults.record.status_board import claim
@@ -32,12 +32,12 @@ def main(arguments: Sequence[str]) -> None:
     recorder = tracing.begin(comm, folder, limit=limit or None, clock="wall", member=number, attempt=launch)
     atexit.register(recorder.close)
     mpi: Any = MPI
-    mpi.COMM_WORLD = comm  # not `program.replace_world`: the program may finalize MPI itself
+    mpi.COMM_WORLD = comm  # not `user_program.replace_world`: the program may finalize MPI itself
     try:
-        program.become(*program.named(arguments[4:]))
+        user_program.become(*user_program.named(arguments[4:]))
     except Exception as error:
         own = error.__traceback__
-        shown = program.without_ours(error.with_traceback(own and own.tb_next))
+        shown = user_program.without_ours(error.with_traceback(own and own.tb_next))
         sys.excepthook(type(shown), shown, shown.__traceback__)
         sys.exit(1)
 
