@@ -21,7 +21,7 @@ import click
 
 from demos._lib.design import receipts as receipts_of
 from demos._lib.design import report
-from demos._lib.program import Asked
+from demos._lib.program import SheetRequest
 from emulator.errors import CheckFailed, UsageError
 from emulator.results.files import replacing
 from emulator.run.one_line import OneLineGroup
@@ -42,7 +42,7 @@ def _verb(function: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(function)
     def command(sheet: str, terms: str | None, change: tuple[str, ...], **options: Any) -> None:
-        function(Asked(sheet, change, terms), **options)
+        function(SheetRequest(sheet, change, terms), **options)
 
     terms = click.option("--terms", metavar="FILE", help="alpha and beta from a benchmark's text: nccl-tests, OSU, "
                          "Intel MPI Benchmarks, two-point timings.")  # fmt: skip
@@ -77,7 +77,7 @@ def new(case: str | None, example: str | None) -> None:
 
 @_verb
 @click.option("--json", "path", metavar="FILE", help="Write the findings to this file as well.")
-def check(asked: Asked, path: str | None) -> None:
+def check(asked: SheetRequest, path: str | None) -> None:
     """Ask what a reviewer asks: 17 rules. Exit status 1 if a finding is an error, 0 if there are questions only."""
     from emulator import design
 
@@ -86,14 +86,14 @@ def check(asked: Asked, path: str | None) -> None:
         click.echo(line)
     _dump(path, [asdict(one) for one in found])
     if errors := len({one.rule for one in found if one.error}):
-        raise CheckFailed(f"{errors} of 17 rules must be met before this design is built: open the slots named above")
+        raise CheckFailed(f"{errors} of 17 rules must be met before this design is built: change the slots named above")
 
 
 @_verb
 @click.option("--sensitivity", is_flag=True, help="Vary alpha and beta by 10x each way.")
 @click.option("--out", metavar="DIR", help="Run folder that keeps the prediction; absent: runs/design/<UTC time>.")
 @click.option("--json", "path", metavar="FILE", help="Write the prediction to this file as well.")
-def predict(asked: Asked, sensitivity: bool, out: str | None, path: str | None) -> None:
+def predict(asked: SheetRequest, sensitivity: bool, out: str | None, path: str | None) -> None:
     """Say what the design costs: the step by term, p*, the nodes to ask for, the whole job with failures.
 
     With --change the changed design stands beside the sheet's own, and the slots that this opens again are named.
@@ -137,7 +137,7 @@ def predict(asked: Asked, sensitivity: bool, out: str | None, path: str | None) 
 @click.option("--save", metavar="FILE", help="Write the winner as a sheet, with why and rejected of every slot.")
 @click.option("--json", "path", metavar="FILE", help="Write the ranking to this file as well.")
 @sharing("full")
-def plan(asked: Asked, objective: str, save: str | None, path: str | None, full: bool) -> None:
+def plan(asked: SheetRequest, objective: str, save: str | None, path: str | None, full: bool) -> None:
     """Search all designs for the job's facts; the sheet's slots, if it has any, are not looked at."""
     from emulator import design
     from emulator.design.sheets.writer import sheet_text
@@ -157,7 +157,7 @@ def plan(asked: Asked, objective: str, save: str | None, path: str | None, full:
 
 
 @_verb
-def tolerance(asked: Asked) -> None:
+def tolerance(asked: SheetRequest) -> None:
     """Say how far alpha, beta, spread, skew and failures may grow before the answer changes."""
     from emulator import design
     from emulator.design.model import facts_of
@@ -169,7 +169,7 @@ def tolerance(asked: Asked) -> None:
 
 @_verb
 @click.option("--export", type=click.Choice(["torchrun"]), help="Print a script that times this step's all-reduce.")
-def tools(asked: Asked, export: str | None) -> None:
+def tools(asked: SheetRequest, export: str | None) -> None:
     """Name the production tools and options that each slot maps to."""
     from emulator.design.model import facts_and_design
     from emulator.design.sheets import tools as known
@@ -184,7 +184,7 @@ def tools(asked: Asked, export: str | None) -> None:
 
 @_verb
 @click.option("--out", metavar="FILE.svg", help="Write to this file; absent: standard output.")
-def draw(asked: Asked, out: str | None) -> None:
+def draw(asked: SheetRequest, out: str | None) -> None:
     """Draw the whiteboard: boxes, arrows with bytes per step, the six slots, the figures. SVG."""
     from emulator import design
     from emulator.design.prices import pricing
@@ -206,7 +206,7 @@ def draw(asked: Asked, out: str | None) -> None:
 @click.option("--cap", type=SIZE, default="1M", show_default=True, help="Cut exchanges to so many bytes.")
 @sharing("pace", "seed", "out", "json", "trace", "quiet", out=_PLACE,
          pace={"help": "Wall seconds per emulated second; none holds nothing back."})  # fmt: skip
-def run(asked: Asked, most: int, cap: int, simulate: int | None, **options: Any) -> None:
+def run(asked: SheetRequest, most: int, cap: int, simulate: int | None, **options: Any) -> None:
     """Run the design's program or skeleton on real ranks over its network; measured beside predicted, term by term.
 
     A sheet without `program` is run as a skeleton, which computes for the declared time and exchanges messages of the
@@ -233,7 +233,7 @@ def run(asked: Asked, most: int, cap: int, simulate: int | None, **options: Any)
               help="A fault, such as 'kill 3 @ step 10'; absent: as the sheet says.")  # fmt: skip
 @sharing("seed", "out", "json", "trace", "quiet", out=_PLACE)
 def drill(
-    asked: Asked, most: int, simulate: int | None, repeat: int, fault: tuple[str, ...], seed: int, **place: Any
+    asked: SheetRequest, most: int, simulate: int | None, repeat: int, fault: tuple[str, ...], seed: int, **place: Any
 ) -> None:
     """Kill what the sheet says it survives, recover by its policy; measured cost beside the priced one.
 

@@ -72,7 +72,7 @@ def main(run: Run, names: str, error: float, rumours: int) -> None:
     if not asked:
         raise UsageError(f"--graphs names at least one of {ALL}, got {names!r}")
     if min(run.sub_sizes()) < 2:
-        raise UsageError("gossip is between 2 ranks or more, got --ranks 1: leave it out")
+        raise UsageError("gossip needs at least 2 ranks, got --ranks 1: leave it out")
     check_sizes(run, np.float64, buffers=8)
     asked = _affordable(run, asked)
     x, truth = _share_table(run)

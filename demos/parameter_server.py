@@ -18,7 +18,7 @@ import click
 import numpy as np
 
 from demos._lib import digits, push_pull
-from demos._lib.cases.shared_training import Task, Trained, one_process, train
+from demos._lib.cases.shared_training import Task, TrainingResult, one_process, train
 from demos._lib.formulas import fitted, judge, slowest_path
 from demos._lib.timing import check_room, live_s
 from emulator import costs
@@ -192,7 +192,7 @@ def learn(run: Run, task: Task, rule: Consistency) -> float:
     return float(run.control.bcast(trained.seconds))
 
 
-def _keep(run: Run, task: Task, rule: Consistency, trained: Trained) -> None:
+def _keep(run: Run, task: Task, rule: Consistency, trained: TrainingResult) -> None:
     workers = list(range(task.servers, run.size))
     images, labels = digits.load()
     expected = one_process(task, workers)
@@ -212,7 +212,7 @@ def _keep(run: Run, task: Task, rule: Consistency, trained: Trained) -> None:
 
 
 def _check(
-    run: Run, task: Task, rule: Consistency, trained: Trained, expected: Any, loss: float, limit: float
+    run: Run, task: Task, rule: Consistency, trained: TrainingResult, expected: Any, loss: float, limit: float
 ) -> dict[str, Any]:
     """Check a training: its staleness, and its weights (equal bit by bit under bsp) or its loss (within a limit)."""
     bound = rule.staleness

@@ -80,7 +80,7 @@ def _conclude(run: Run, series: list[repetitions.Series], patterns: list[str], h
 def _ranks(run: Run) -> list[int]:
     ranks = run.sub_sizes()
     if ranks[0] < 2:
-        raise UsageError(f"an all-reduce is between 2 ranks or more, got --ranks {ranks[0]}: leave it out")
+        raise UsageError(f"an all-reduce needs at least 2 ranks, got --ranks {ranks[0]}: leave it out")
     return ranks
 
 

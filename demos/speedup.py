@@ -76,7 +76,7 @@ def main(ctx: click.Context, path: str | None, **options: Any) -> None:
 
 
 @dataclass
-class Asked:
+class Inputs:
     """The inputs of the table."""
 
     vary: Callable[[float, float], Speedup]  # T(p) of the terms, with alpha and beta multiplied by two factors
@@ -110,14 +110,14 @@ def _one_origin(ctx: click.Context) -> str:
     return origin
 
 
-def _given(t_comp: float, alpha: float, beta: float, form: str, **_: Any) -> Asked:
+def _given(t_comp: float, alpha: float, beta: float, form: str, **_: Any) -> Inputs:
     """The model of given terms, and its variation with factors on alpha and beta."""
     make = _FORMS[form]
     about = f"T_comp {t_comp:g} s, alpha {alpha:g} s, beta {beta:g} s for the whole model"
-    return Asked(lambda a, b: make(t_comp, alpha * a, beta * b), about, {"alpha": alpha, "beta": beta})
+    return Inputs(lambda a, b: make(t_comp, alpha * a, beta * b), about, {"alpha": alpha, "beta": beta})
 
 
-def _on_network(network: str, t_comp: float, pattern: str | None, size: int, **_: Any) -> Asked:
+def _on_network(network: str, t_comp: float, pattern: str | None, size: int, **_: Any) -> Inputs:
     """The model of a pattern on a network: its terms as in a sheet, and the price of `emulator.costs`."""
     from emulator.design.prices import network_terms
     from emulator.design.sheets import tables
@@ -135,7 +135,7 @@ def _on_network(network: str, t_comp: float, pattern: str | None, size: int, **_
         f"T_comp {format_time(t_comp)}, {name} of {format_size(size)}, {found['origin']}: alpha {format_time(alpha)}, "
         f"beta {beta * 1e9:.4g} ns/B"
     )
-    asked = Asked(vary, about, {"alpha": alpha, "beta": beta, "gamma": 0.0, "pattern": name, "bytes": size})
+    asked = Inputs(vary, about, {"alpha": alpha, "beta": beta, "gamma": 0.0, "pattern": name, "bytes": size})
     asked.terms["source"] = network
     if found.get("protocol"):
         asked.warnings.append("[protocol], [slow_start] and segments of the link have no price here")
@@ -147,7 +147,7 @@ def _on_network(network: str, t_comp: float, pattern: str | None, size: int, **_
     return asked
 
 
-def _fitted(benchmark: str, t_comp: float, size: int | None, **_: Any) -> Asked:
+def _fitted(benchmark: str, t_comp: float, size: int | None, **_: Any) -> Inputs:
     """The model of a ring all-reduce with the terms of a benchmark's text."""
     from emulator.design.sheets.descriptions import terms_words
     from emulator.measure import benchmark_text
@@ -160,17 +160,19 @@ def _fitted(benchmark: str, t_comp: float, size: int | None, **_: Any) -> Asked:
     return _of_terms(t_comp, "ring", about, terms, found["draws"], found["most_ranks"])
 
 
-def _of_terms(t_comp: float, form: str, about: str, terms: dict[str, Any], draws: Any, most_ranks: int | None) -> Asked:
+def _of_terms(
+    t_comp: float, form: str, about: str, terms: dict[str, Any], draws: Any, most_ranks: int | None
+) -> Inputs:
     """The model of a collective with fitted terms, its variation, and the interval of p* from the fit's bootstrap."""
     n, alpha, beta, gamma = (terms[name] for name in ("bytes", "alpha", "beta", "gamma"))
 
     def vary(a: float, b: float) -> Speedup:
         return speedup.measured(t_comp, form, n, alpha * a, beta * b, gamma)
 
-    return Asked(vary, about, terms, speedup.best_interval(t_comp, form, n, draws), most_ranks)
+    return Inputs(vary, about, terms, speedup.best_interval(t_comp, form, n, draws), most_ranks)
 
 
-def _measured(source: str, t_comp: float, pattern: str | None, size: int | None, **_: Any) -> Asked:
+def _measured(source: str, t_comp: float, pattern: str | None, size: int | None, **_: Any) -> Inputs:
     """The model of the terms that a demo has measured."""
     result = results.load(source)
     fit = _fit_of(result, pattern)
@@ -203,7 +205,7 @@ def _measured(source: str, t_comp: float, pattern: str | None, size: int | None,
     return asked
 
 
-_ORIGINS: dict[str, Callable[..., Asked]] = {
+_ORIGINS: dict[str, Callable[..., Inputs]] = {
     "": _given, "--from": _measured, "--fit": _fitted, "--net": _on_network,
 }  # fmt: skip
 _NAMES = {"--from": "source", "--fit": "benchmark", "--net": "network"}
@@ -226,7 +228,7 @@ def _outside(n: int, rows: Sequence[Mapping[str, Any]], name: str) -> list[str]:
     return [f"{format_size(n)} lies outside of the sizes that were measured, {measured}: protocols may differ there"]
 
 
-def _result(asked: Asked, model: Speedup, rows: list[Row], variations: list[speedup.Variation]) -> dict[str, Any]:
+def _result(asked: Inputs, model: Speedup, rows: list[Row], variations: list[speedup.Variation]) -> dict[str, Any]:
     """The fields needed to make the table again."""
     result = results.new("speedup", ["python", *mpirun.this_program()])
     result["warnings"] = asked.warnings

@@ -27,14 +27,14 @@ Entry = TypeVar("Entry", bound=_Named)
 
 
 class Registry(dict[str, Entry]):
-    """Entries by their names, in the order given; `what` introduces their names in an error, such as ``"a policy"``."""
+    """A mapping of entries by name, in the given order; `what` describes them in an error, such as ``"a policy"``."""
 
     def __init__(self, what: str, *entries: Entry) -> None:
         super().__init__((entry.name, entry) for entry in entries)
         self.what = what
 
     def of(self, name: str) -> Entry:
-        """The entry of that name; a UsageError that lists all names if there is none."""
+        """Look up an entry; the UsageError for an unknown name lists all names."""
         if name not in self:
             raise UsageError(f"{self.what} is one of {', '.join(self)}, got {name!r}")
         return self[name]
@@ -68,7 +68,7 @@ class CannotWrite(CheckFailed):
 
 
 def write_all(*writes: Callable[[], object]) -> CannotWrite | None:
-    """Make all of these writes; gives the error of those that failed, to be raised once all has been printed."""
+    """Make all of these writes; returns the error of those that failed, to raise after all else is printed."""
     problem: CannotWrite | None = None
     for write in writes:
         try:

@@ -60,7 +60,7 @@ class Policy:
 
     @property
     def repeats_steps(self) -> bool:
-        """Whether `faults.recovering` carries it out, which does the interrupted step again."""
+        """Whether `faults.recovering` carries out this policy, and so repeats the interrupted step."""
         return self.repairs and not self.call
 
 
@@ -116,7 +116,7 @@ of = POLICIES.of
 
 @dataclass(frozen=True)
 class Recovery:
-    """What a recovery takes.
+    """The measured times of a recovery.
 
     Attributes
     ----------
@@ -140,7 +140,7 @@ MACHINE = "16 ranks on one machine with 2 cores and steps of 11 ms, docs/faults.
 
 
 def named(has: Callable[[Policy], bool]) -> str:
-    """The names of the policies with a property, in words: "spare, respawn or restart"."""
+    """The names of the policies with a property, as text: "spare, respawn or restart"."""
     *others, last = (policy.name for policy in POLICIES.values() if has(policy))
     return f"{', '.join(others)} or {last}" if others else last
 

@@ -20,8 +20,8 @@ PARTS = ("RANKS", "scaled", "data", "timed", "main")
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A sheet that a command asks for: its file, the fields to replace, and a benchmark's text for alpha and beta."""
+class SheetRequest:
+    """The sheet of a command: its file, the fields to replace, and a benchmark's text for alpha and beta."""
 
     path: str
     changes: tuple[str, ...] = ()
@@ -29,12 +29,12 @@ class Asked:
 
     @cached_property
     def sheet(self) -> Sheet:
-        """The sheet with its changes; one whose program is none is refused."""
+        """The sheet with its changes; one without a valid program is refused."""
         return self.read(self.changes)
 
     @cached_property
     def terms(self) -> dict[str, Any] | None:
-        """What is fitted to the benchmark's text; None without one."""
+        """The terms fitted to the benchmark's text; None without one."""
         if self.benchmark is None:
             return None
         from emulator.measure import benchmark_text

@@ -26,7 +26,7 @@ def study(run: Run) -> None:
     """Measure scatters and gathers on sub-communicators, beside their predictions."""
     counts = [p for p in run.sub_sizes((4, 8, 16)) if p > 1]
     if not counts:
-        raise UsageError("scatter-gather is between 2 ranks or more, got --ranks 1: leave it out")
+        raise UsageError("scatter-gather needs at least 2 ranks, got --ranks 1: leave it out")
     # Simulated ranks share the blocks: a few of them hold as many as are on their way up or down a tree.
     check_room(run, buffers=4, most_ranks=8 if run.clock == "simulated" else None)
     series = timed(run, [_job(run.sub(p), name, p, size) for p in counts for size in run.sizes for name in PREDICTED])

@@ -99,7 +99,7 @@ def main(run: Run, question: str, packages: str) -> None:
     small = scaled(sheet, run.size)
     library, places = collect(run.control, packages.split(",")), _places(run.size)
     if not library.shared.query(question).columns.size:
-        raise UsageError(f"a question needs a word that a passage has, got {question!r}: no passage matches any of it")
+        raise UsageError(f"a question needs a word that occurs in a passage, got {question!r}: ask with other words")
     held = library.deal(run.control, places)
     whole = Index(library.shared, library.passages)
     service = Service(run.comm, library, places, held, _seconds(run, small, places.shards))

@@ -102,9 +102,6 @@ class EmulatedComm(Probes, Pickled, ObjectCollectives, Management, Refused, MPI.
     def __eq__(self, other: object) -> bool:
         return self is other or (self._freed and type(other) is MPI.Comm and other == MPI.COMM_NULL)
 
-    def __ne__(self, other: object) -> bool:
-        return not self == other
-
     def __hash__(self) -> int:
         return id(self)
 

@@ -62,6 +62,9 @@ class NoHandle:
 
     __slots__ = ()
 
+    def __ne__(self, other: object) -> bool:  # MPI's own compares handles
+        return not self == other
+
     def refusal(self, method: str, instead: str) -> UsageError:
         """The error of a call that needs a communicator of MPI itself and got this object."""
         return NotEmulated(method, instead=instead)

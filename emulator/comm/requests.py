@@ -68,9 +68,6 @@ class EmulatedRequest(NoHandle, Operation, MPI.Request):
     def __eq__(self, other: object) -> bool:
         return self is other or (other == MPI.REQUEST_NULL if not self.active and type(other) is MPI.Request else False)
 
-    def __ne__(self, other: object) -> bool:
-        return not self == other
-
     def __hash__(self) -> int:
         return id(self)
 

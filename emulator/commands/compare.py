@@ -13,7 +13,7 @@ import click
 import numpy as np
 
 from emulator import results
-from emulator.errors import CannotWrite, UsageError
+from emulator.errors import UsageError, write_all
 from emulator.measure import samples, two_samples
 from emulator.measure.two_samples import Timings
 from emulator.results import of_this_version
@@ -49,12 +49,7 @@ def compare(a: Path, b: Path, margin: float | None, full: bool, file: str | None
         second = Side.load(b)
     with of_this_version(a, b):
         found = differences(first, second, margin)
-    unwritten = None
-    if file:
-        try:
-            results.write_json(found, Path(file))
-        except CannotWrite as error:
-            unwritten = error
+    unwritten = write_all(lambda: results.write_json(found, file)) if file else None
     terminal.show(view(found, full), make_console())
     if unwritten:
         raise unwritten

@@ -41,6 +41,8 @@ _JOINED = re.compile("-n.")  # -n4, an option with its value
 class ProgramCommand(OneLineCommand):
     """A command in which everything after ``-m MODULE`` belongs to the program, as in Python itself."""
 
+    allow_interspersed_args = False
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         place = 0
         while place < len(args) and args[place].startswith("-"):
@@ -54,7 +56,6 @@ class ProgramCommand(OneLineCommand):
 
 @click.command(
     cls=ProgramCommand,
-    context_settings={"allow_interspersed_args": False},
     params=common_options(
         "-n", "net", "pace", "simulate", "compute", "seed", "out", "json", "trace", "trace-limit", "quiet", "full",
         net={"help": "Emulated network (see 'python -m emulator networks'); absent, with --trace: MPI as it is."},

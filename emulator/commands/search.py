@@ -20,7 +20,6 @@ _ENDED_KINDS = 20  # kinds of endings that are told apart; further failures are 
 
 @click.command(
     cls=ProgramCommand,
-    context_settings={"allow_interspersed_args": False},
     params=common_options(
         "simulate", "net", "seed", "budget", "out", "json", "quiet", "full",
         simulate={"required": True, "help": "Simulate P ranks."},

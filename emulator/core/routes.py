@@ -1,4 +1,4 @@
-"""The routes from one rank to the others, each made when it is first used, and connections with a memory."""
+"""The routes from one rank to the others, each made when first used, and connections that remember earlier messages."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ def _solve(matrix: Array, right: Array) -> Array:
 
 
 def _determinant(matrix: Array) -> Array:
-    """Of one or two columns."""
+    """The determinant of matrices of one or two columns."""
     first: Array = matrix[..., 0, 0]
     return first if matrix.shape[-1] == 1 else first * matrix[..., 1, 1] - matrix[..., 0, 1] * matrix[..., 1, 0]
 

@@ -49,7 +49,7 @@ def join(series: Sequence[Series], launches: Iterable[Rows]) -> None:
 
 
 def named(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    """The name of the job that a row of samples, or a measurement of a result, is of."""
+    """The name of the job to which a row of samples, or a measurement of a result, belongs."""
     return row["pattern"], row["ranks"], row["bytes"], row.get("source"), row.get("destination")
 
 

@@ -57,7 +57,7 @@ class Job:
 
     @property
     def name(self) -> tuple[Any, ...]:
-        """What tells jobs of one run apart; see `emulator.measure.samples.named`."""
+        """The key that distinguishes the jobs of a run; see `emulator.measure.samples.named`."""
         return self.pattern, self.ranks, self.bytes, self.labels.get("source"), self.labels.get("destination")
 
 

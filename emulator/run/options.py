@@ -116,7 +116,7 @@ def refuse_idle_limit(trace: bool, trace_limit: int | None) -> None:
 
 
 def _given(*names: str) -> list[click.Parameter]:
-    """Those of the parameters of these names that the command line has."""
+    """Those of the named parameters that were given on the command line."""
     ctx = click.get_current_context()
     return [
         option for option in ctx.command.params
@@ -138,14 +138,14 @@ def refuse_idle(net: str | None) -> None:
 def refuse_inside() -> None:
     """Reject --simulate under mpirun, where each process would simulate all ranks."""
     if inside():
-        raise UsageError("simulated ranks are all in one process, got a simulation under mpirun: leave out mpirun")
+        raise UsageError("--simulate runs all ranks in one process, got it under mpirun: start it without mpirun")
 
 
 def refuse_beside_simulate(*names: str) -> None:
     """Reject mpirun, and those of the named parameters that were given, together with --simulate."""
     refuse_inside()
     for option in _given(*names):
-        raise UsageError(f"{option.opts[0]} is for ranks of MPI and goes without --simulate, got both: leave one out")
+        raise UsageError(f"{option.opts[0]} is for ranks of MPI, not for --simulate, got both: leave one out")
 
 
 def _refuse_without_simulate(names: Sequence[str]) -> None:

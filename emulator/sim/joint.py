@@ -34,7 +34,7 @@ class JointCall(Operation):
 
 
 class JointRequest:
-    """The request of a call that a rank does not wait in; a test that finds it open lets simulated time pass."""
+    """The request of a nonblocking collective call; a test that finds it incomplete lets simulated time pass."""
 
     def __init__(self, engine: Any, call: JointCall) -> None:
         self._engine, self._call = engine, call

@@ -170,7 +170,7 @@ class TracedComm(MPI.Intracomm):
         return answer
 
     def receiving(self, source: int, tag: int) -> Receiving:
-        """What a receive does that is posted now."""
+        """The operation of a receive that is posted now."""
         return Receiving(self.expect(source, tag), self.number(source), tag)
 
     def Recv_init(self, buf: Any, source: int = MPI.ANY_SOURCE, tag: int = MPI.ANY_TAG) -> MPI.Prequest:

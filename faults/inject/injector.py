@@ -62,7 +62,7 @@ class Injector(Instrument):
         self._draw = np.random.default_rng(member)
 
     def handle(self, handlers: Mapping[str, Handler], instead_of: Collection[str] = ()) -> None:
-        """Register what fires kinds of faults, by their names.
+        """Register the handlers of fault kinds, by their names.
 
         Raises
         ------

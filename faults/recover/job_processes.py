@@ -117,7 +117,7 @@ class JobProcesses:
         self._drill.placed(self.place if self.place is not None else -1)
 
     def recovers(self, phase: str) -> None:
-        """Tell instruments that this rank enters a phase in which it does not do the program's work."""
+        """Tell instruments that this rank enters a recovery phase, in which it does not do the program's work."""
         self.phase(phase, recovery=True)
 
     def _new_sums(self) -> MessageSums | None:

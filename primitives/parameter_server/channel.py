@@ -25,7 +25,7 @@ _LONGEST_NAP_S = 200e-6
 _NOTHING: Array = np.empty(0, np.uint8)
 
 
-class Asked:
+class PendingRequest:
     """A request that awaits its reply, kept to be sent again if its server dies."""
 
     __slots__ = ("buffer", "header", "piece", "request")
@@ -94,14 +94,14 @@ class Channel:
         for shard in self.layout.shards:
             self._send(messages.pack(self.header(messages.AWAY, shard)), self.layout.chain(shard)[0])
 
-    def ask(self, asked: Asked) -> Asked:
+    def ask(self, asked: PendingRequest) -> PendingRequest:
         """Send a pull or flush to the tail of the shard's chain, and post the receive of the reply."""
         self.listen(asked)
         if asked.header.kind != messages.LEAVE:  # a leave is resent with the pushes that no reply has confirmed
             self._send(self._message(asked.header, asked.piece), self.layout.chain(asked.header.shard)[-1])
         return asked
 
-    def listen(self, asked: Asked) -> Asked:
+    def listen(self, asked: PendingRequest) -> PendingRequest:
         """Post the receive of a reply."""
         shard = asked.header.shard
         tag = reply_tag(asked.header.sequence, shard, len(self.layout.shards))
@@ -117,7 +117,7 @@ class Channel:
         answers = []
         for shard in self.layout.shards:
             header = self.header(messages.LEAVE, shard)._replace(sequence=self._sequence[shard] + 1)
-            answers.append(self.listen(Asked(header)))
+            answers.append(self.listen(PendingRequest(header)))
             self.tell(messages.LEAVE, shard, table=self.layout.chain(shard)[-1])  # the rank that is to reply
         for asked in answers:
             self.receive(asked)
@@ -135,7 +135,7 @@ class Channel:
         """Serve one waiting request if this rank is a server, too."""
         return self._server is not None and self._server.poll()
 
-    def arrived(self, asked: Asked) -> bool:
+    def arrived(self, asked: PendingRequest) -> bool:
         """Whether a reply has arrived; repeats a request whose server has died meanwhile."""
         try:
             return asked.request.Test()
@@ -144,7 +144,7 @@ class Channel:
             self.ask(asked)
             return False
 
-    def receive(self, asked: Asked) -> tuple[Header, Bytes]:
+    def receive(self, asked: PendingRequest) -> tuple[Header, Bytes]:
         """Wait for a reply; repeats a request whose server has died meanwhile."""
         start = self._carrier.now()
         while not self._wait(asked.request):

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from emulator import carrier
 from emulator.errors import UsageError
 from primitives.parameter_server import messages
-from primitives.parameter_server.channel import Asked, Channel
+from primitives.parameter_server.channel import Channel, PendingRequest
 from primitives.parameter_server.compression import Compression, to_half
 from primitives.parameter_server.consistency import Consistency, Staleness
 from primitives.parameter_server.keys import KeySharder, ShardedKeys, merge
@@ -34,7 +34,7 @@ class Pull:
     """A pull in progress; `wait` returns the rows."""
 
     def __init__(
-        self, worker: Worker, table: Table, sharded: ShardedKeys, asked: list[Asked], out: Array | None
+        self, worker: Worker, table: Table, sharded: ShardedKeys, asked: list[PendingRequest], out: Array | None
     ) -> None:
         self._worker, self._table, self._sharded, self._asked, self._out = worker, table, sharded, asked, out
         self._done = False
@@ -170,7 +170,7 @@ class Worker:
         """Wait until every push so far has been applied in order by all replicas of its shard."""
         self.channel.number += 1
         headers = [self.channel.header(messages.FLUSH, shard) for shard in self.layout.shards]
-        for asked in [self.channel.ask(Asked(header)) for header in headers]:
+        for asked in [self.channel.ask(PendingRequest(header)) for header in headers]:
             self.channel.receive(asked)
 
     def away(self) -> None:
@@ -220,10 +220,10 @@ class Worker:
             values = to_half(part) if self.compression.half else np.ascontiguousarray(part)
             self.channel.tell(messages.PUSH, piece.shard, index, values, piece, flags)
 
-    def _question(self, shard: int, index: int, piece: Piece | None) -> Asked:
+    def _question(self, shard: int, index: int, piece: Piece | None) -> PendingRequest:
         spec = self.layout.tables[index]
         size = 0 if piece is None else piece.rows * spec.width * spec.wire(self.compression.half).itemsize
-        return Asked(self.channel.header(messages.PULL, shard, index), piece, size)
+        return PendingRequest(self.channel.header(messages.PULL, shard, index), piece, size)
 
     def _close(self, told: Collection[int]) -> None:
         """Close the iteration at the shards to which no push has announced it."""

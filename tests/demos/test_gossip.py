@@ -50,7 +50,7 @@ def test_one_size_alone_is_measured_without_a_formula(tmp_path: Path) -> None:
     assert {row["predicted"] for row in done.result["measurements"]} == {None}
 
 
-REFUSED = {"--graphs moebius": "moebius", "--graphs '0-1;2-3'": "connected", "--ranks 1": "between 2 ranks or more"}
+REFUSED = {"--graphs moebius": "moebius", "--graphs '0-1;2-3'": "connected", "--ranks 1": "needs at least 2 ranks"}
 
 
 @pytest.mark.parametrize("options", REFUSED)

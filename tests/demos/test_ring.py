@@ -253,7 +253,7 @@ def test_configured_terms_are_recovered(emulated):
 
 
 REFUSED = {
-    "--ranks 1,2": "between 2 ranks or more, got --ranks 1",
+    "--ranks 1,2": "needs at least 2 ranks, got --ranks 1",
     "--ranks 2,5": "this job's 2 ranks, got 5",
     "--sizes 6,8": "whole numbers of float32",
     "--sizes 8": "at least 2 sizes",

@@ -76,7 +76,7 @@ def test_a_simulation_under_mpirun_is_refused(tmp_path, monkeypatch):
     monkeypatch.setenv("PMIX_RANK", "0")
     done, _ = run(tmp_path, "--net", "100gbe", "--nodes", "4")
     assert done.exit_code == 2
-    assert "leave out mpirun" in done.stderr
+    assert "start it without mpirun" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -104,7 +104,7 @@ class Learner:
 
 
 @dataclass
-class Trained:
+class TrainingResult:
     """The result of a training; complete on rank 0.
 
     Attributes
@@ -133,7 +133,7 @@ class Trained:
         return self.steps[int(below[0]) + window - 1][0] if below.size else None
 
 
-def train(run: Run, data: clicks.Clicks, how: Training) -> Trained:
+def train(run: Run, data: clicks.Clicks, how: Training) -> TrainingResult:
     """Train on all ranks; collective."""
     group = how.workers_of(run.comm)
     service = how.service(run.comm, data)
@@ -152,7 +152,7 @@ def train(run: Run, data: clicks.Clicks, how: Training) -> Trained:
     gathered = run.control.gather((owned, seen, service.summary()))
     weights = {"table": np.empty((data.rows, data.width)), "dense": np.empty(data.dense)}
     if gathered is None:
-        return Trained(weights["dense"], weights["table"], [])
+        return TrainingResult(weights["dense"], weights["table"], [])
     for name, values in weights.items():
         for parts, *_ in gathered:
             if name in parts:
@@ -161,5 +161,5 @@ def train(run: Run, data: clicks.Clicks, how: Training) -> Trained:
     steps = sorted(step for of_worker, _ in learned for step in of_worker)
     moved = sum(summary.worker_bytes for *_, summary in gathered) / len(steps)
     stale = max(summary.staleness.largest for *_, summary in gathered)
-    return Trained(learned[0][1] if how.dense == "all-reduce" else weights["dense"], weights["table"], steps,
+    return TrainingResult(learned[0][1] if how.dense == "all-reduce" else weights["dense"], weights["table"], steps,
                    moved, stale)  # fmt: skip

@@ -39,7 +39,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainingResult:
     """The result of a training; complete on rank 0 only."""
 
     weights: Array  # final ones, from the servers
@@ -57,7 +57,7 @@ class Trained:
         return {"steps_per_second": steps / self.seconds, "waiting": waiting, "bytes_per_step": bytes_per_step}
 
 
-def train(run: Run, task: Task, rule: Consistency) -> Trained:
+def train(run: Run, task: Task, rule: Consistency) -> TrainingResult:
     """Train on all ranks of `run`, as servers and workers. Collective."""
     comm = run.comm
     ps = ParameterServer(comm, [task.table()], servers=task.servers, consistency=rule, **task.options)
@@ -86,17 +86,21 @@ def _gradient(task: Task, weights: Array, shard: tuple[Any, Any], rank: int, ste
     return digits.batch_gradient(weights, shard, task.seed, rank, step, task.batch) / workers
 
 
-def _gather(run: Run, task: Task, ps: ParameterServer, took: tuple[float, float] | None, history: list[Any]) -> Trained:
+def _gather(
+    run: Run, task: Task, ps: ParameterServer, took: tuple[float, float] | None, history: list[Any]
+) -> TrainingResult:
     seen = run.control.gather((ps.owned("w"), took, history, ps.summary()))
     weights = np.empty((digits.FEATURES, digits.CLASSES))
     if seen is None:
-        return Trained(weights, 0.0, history, ps.summary(), [])
+        return TrainingResult(weights, 0.0, history, ps.summary(), [])
     for (keys, values), *_ in seen:
         weights[keys] = values
     steady = next((rank for rank in ps.layout.workers if task.slow.get(rank, 1.0) <= 1), ps.layout.workers[0])
     summary = sum((one[3] for one in seen), Summary())
     times = [one[1] for one in seen if one[1] is not None]
-    return Trained(weights, max(took for took, _ in times), seen[steady][2], summary, [waited for _, waited in times])
+    return TrainingResult(
+        weights, max(took for took, _ in times), seen[steady][2], summary, [waited for _, waited in times]
+    )
 
 
 def one_process(task: Task, workers: list[int]) -> Array:

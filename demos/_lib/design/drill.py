@@ -13,7 +13,7 @@ from typing import Any
 from demos._lib.cases.case import program_of
 from demos._lib.design import report as design_report
 from demos._lib.design.receipts import kept
-from demos._lib.program import Asked
+from demos._lib.program import SheetRequest
 from emulator import design, policies
 from emulator.design.model import Design, Facts, facts_and_design
 from emulator.design.prices import failures, pricing
@@ -123,7 +123,13 @@ def recovery_price(facts: Facts, chosen: Design, folder: Path, job: JobSpec) -> 
 
 
 def start(
-    asked: Asked, most: int, simulate: bool, repeat: int, seed: int, faults: tuple[str, ...], place: dict[str, Any]
+    asked: SheetRequest,
+    most: int,
+    simulate: bool,
+    repeat: int,
+    seed: int,
+    faults: tuple[str, ...],
+    place: dict[str, Any],
 ) -> int:
     """Carry out the drill and print it; returns the exit status.
 

@@ -12,7 +12,7 @@ from demos._lib.cases.case import Case, program_of, ranks_for
 from demos._lib.cases.terms import compare, steady
 from demos._lib.design import report
 from demos._lib.design.receipts import kept
-from demos._lib.program import Asked
+from demos._lib.program import SheetRequest
 from emulator import design
 from emulator.design.model import facts_and_design
 from emulator.design.prices import pricing
@@ -24,7 +24,7 @@ from emulator.run.demo_run import CommonOptions, Run
 from emulator.run.options import relaunch
 
 
-def start(asked: Asked, most: int, simulated: bool, cap: int, options: dict[str, Any]) -> int:
+def start(asked: SheetRequest, most: int, simulated: bool, cap: int, options: dict[str, Any]) -> int:
     """Run a sheet's program, or its design's skeleton if it names none; returns the exit status.
 
     Parameters
@@ -56,7 +56,7 @@ def start(asked: Asked, most: int, simulated: bool, cap: int, options: dict[str,
     return execution.execute("design", ranks, None, common, body)
 
 
-def _program(run: Run, asked: Asked, case: Case) -> None:
+def _program(run: Run, asked: SheetRequest, case: Case) -> None:
     if run.rank == 0:
         run.extra |= _prediction(asked)
     run.show()
@@ -66,7 +66,7 @@ def _program(run: Run, asked: Asked, case: Case) -> None:
         run.measurements.append(_measurement(found["patterns"], run.size, int(found["bytes"]), found["rows"][-1]))
 
 
-def _prediction(asked: Asked) -> dict[str, Any]:
+def _prediction(asked: SheetRequest) -> dict[str, Any]:
     """The sheet and its prediction, as fields of a result."""
     priced = design.predict(asked.sheet, asked.terms)
     return kept(asked.sheet, report.record(priced, pricing.chosen_nodes(asked.sheet, priced)))
@@ -77,7 +77,7 @@ def _measurement(patterns: list[str], ranks: int, size: int, total: dict[str, An
             "predicted": total["predicted"]}  # fmt: skip
 
 
-def _simulate_skeleton(asked: Asked, made: Skeleton, options: dict[str, Any]) -> int:
+def _simulate_skeleton(asked: SheetRequest, made: Skeleton, options: dict[str, Any]) -> int:
     """Time the exchanges of a skeleton in simulations of their own; returns the exit status."""
     from mpi4py import MPI
 
@@ -109,7 +109,7 @@ def _simulate_skeleton(asked: Asked, made: Skeleton, options: dict[str, Any]) ->
     return 1 if wrong else 0
 
 
-def _about(asked: Asked, made: Skeleton) -> dict[str, Any]:
+def _about(asked: SheetRequest, made: Skeleton) -> dict[str, Any]:
     """Result fields: the sheet, its prediction, and its skeleton's run without figures yet."""
     run = {
         "p": made.p, "ranks": made.ranks, "spread": made.spread, "notes": list(made.notes), "rows": [],
@@ -119,7 +119,7 @@ def _about(asked: Asked, made: Skeleton) -> dict[str, Any]:
     return _prediction(asked) | {"design_run": run}
 
 
-def _body(run: Run, asked: Asked, made: Skeleton) -> None:
+def _body(run: Run, asked: SheetRequest, made: Skeleton) -> None:
     from demos._lib.design.skeleton import inversions, seconds
 
     if run.rank == 0:

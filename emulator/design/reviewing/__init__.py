@@ -1,1 +1,1 @@
-"""What a reviewer asks of a sheet: contradictions, cheaper patterns, and the rules that name them."""
+"""The reviewer of a sheet: contradictions, cheaper patterns, and the rules that report them."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from emulator.errors import CannotWrite
+from emulator.errors import CannotWrite, write_all
 from emulator.report import terminal, views
 from emulator.report.model import Detail, Drawing, Item, Map, Scenario, Series, Table, Text, Verdict
 from emulator.report.page import coefficients
@@ -63,15 +63,10 @@ def keep(
     CannotWrite or None
         What could not be written.
     """
-    if unwritten is not None:
-        return unwritten
-    try:
-        write(folder / PAGE, [plain(result)])
-    except CannotWrite as error:
-        return error
-    if console is not None:
+    unwritten = unwritten or write_all(lambda: write(folder / PAGE, [plain(result)]))
+    if console is not None and unwritten is None:
         terminal.show([where(folder)], console)
-    return None
+    return unwritten
 
 
 def where(folder: Path) -> Text:

@@ -136,7 +136,7 @@ class CommonSteps:
         return receive
 
     def schedule(self) -> list[Step]:
-        """Give the one schedule of what all ranks have done, `ALONE` if there is none."""
+        """The one schedule of what all ranks have done, `ALONE` if there is none."""
         rows = [np.frombuffer(one, np.intc) for one in self._rows]
         try:
             kinds, numbers, masks = common(

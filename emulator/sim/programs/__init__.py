@@ -1,1 +1,1 @@
-"""A user's program on simulated ranks: what each rank has for itself, blocking calls, and other orders of messages."""
+"""A user's program on simulated ranks: each rank's own state, blocking calls, and other message orders."""

@@ -1,1 +1,1 @@
-"""New processes for the places of dead ranks: started, let into the job, and told who works where."""
+"""New processes for the places of dead ranks: started, admitted into the job, and told who works where."""

@@ -1,1 +1,1 @@
-"""State that outlives a rank: copies to roll back to, private state on two levels, and its way to a replacement."""
+"""State that survives the death of a rank: copies to roll back to, and private state on two levels."""

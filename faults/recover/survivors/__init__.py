@@ -1,1 +1,1 @@
-"""Communicators of the ranks that survived: made without building one in MPI, over ranges of tags of their parent."""
+"""Communicators of the surviving ranks: not built in MPI, but mapped to ranges of tags of their parent."""

@@ -171,7 +171,7 @@ class SurvivorMessages:
         return self._receiving(self.parent.Recv_init, buf, source, tag)
 
     def _receiving(self, call: Callable[..., Any], buf: Any, source: int, tag: int) -> Any:
-        """Make a request whose status gives this communicator's ranks, also where they differ from the parent's."""
+        """Make a request whose status gives this communicator's ranks."""
         member = self.member(source)
         request = call(buf, member, self.tag(tag))
         same = not self._part and self.members[-1] == self._size - 1

@@ -53,7 +53,7 @@ class RenamingParent:
 
 
 class Renaming(Operation):
-    """A receive of MPI whose status names the sender by the survivors' rank; the parent's `told` sees it before."""
+    """A receive of MPI whose status names the sender by the survivors' rank, after the parent's `told` has seen it."""
 
     def __init__(self, survivors: SurvivorMessages, told: Operation) -> None:
         self._survivors, self._told = survivors, told
@@ -86,7 +86,7 @@ class _Noting(Operation):
 
 
 def renamed(request: Any, survivors: SurvivorMessages, peer: int) -> MPI.Request:
-    """Make the status of a receive from the parent's rank `peer` give the survivors' ranks, however it is completed."""
+    """Make a receive from the parent's rank `peer` complete with a status in the survivors' ranks."""
     if type(request) is MPI.Request:
         install()
         return TracedRequest(request, survivors, Renaming(survivors, Operation()))

@@ -1,1 +1,1 @@
-"""A user's own recovering loop: what is checked before it, and what its program may and may not do in it."""
+"""A user's recovering loop: the checks before it, and what its program may do in it."""

@@ -127,7 +127,7 @@ def test_it_learns_towards_the_generator() -> None:
 
 def test_the_time_to_a_loss_is_when_the_mean_of_the_last_steps_reaches_it() -> None:
     steps = [(float(t), 1.0 if t < 5 else 0.0, 0.0) for t in range(10)]
-    trained = click_training.Trained(np.zeros(0), np.zeros(0), steps)
+    trained = click_training.TrainingResult(np.zeros(0), np.zeros(0), steps)
     assert trained.reached(0.0, window=3) == 7.0
     assert trained.reached(0.5, window=2) == 5.0
     assert trained.reached(-1.0, window=2) is None

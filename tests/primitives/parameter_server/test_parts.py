@@ -12,7 +12,7 @@ from mpi4py import MPI
 
 from emulator.errors import UsageError
 from primitives.parameter_server import SGD, Adagrad, Add, Consistency, Function, Momentum, Table, Update, messages
-from primitives.parameter_server.channel import Asked, Channel
+from primitives.parameter_server.channel import Channel, PendingRequest
 from primitives.parameter_server.compression import TopK, parse, to_half
 from primitives.parameter_server.consistency import Staleness, StalenessExceeded
 from primitives.parameter_server.keys import KeySharder, merge
@@ -212,7 +212,7 @@ class Reply:
 
 
 def test_a_look_at_a_reply_whose_server_died_asks_its_successor(monkeypatch) -> None:
-    asked = Asked(Header(messages.PULL))
+    asked = PendingRequest(Header(messages.PULL))
     asked.request = Reply(fails=True)  # type: ignore[assignment]
     channel = Channel(MPI.COMM_SELF, Layout(2, [0], [1], [Table("w", 1)]), on_failure=lambda failure: [])
     monkeypatch.setattr(channel, "ask", lambda again: setattr(again, "request", Reply(fails=False)))
