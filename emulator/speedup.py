@@ -29,6 +29,7 @@ from emulator.errors import UsageError
 
 MOST_NODES = 4096
 KNEE = 0.05
+"""The number of nodes to request is the smallest whose time is within this share of the best."""
 ROWS = tuple(2**k for k in range(11))  # the textbook's table: 1, 2, 4, ..., 1024
 
 Communication = Callable[[NDArray[Any]], NDArray[Any]]
@@ -91,14 +92,16 @@ class Speedup:
 
     def best(self, most: int = MOST_NODES) -> Row:
         """The row of p*, the p in 1..most with the shortest step; the smallest of equal ones."""
-        p = np.arange(1, most + 1)
-        return self.row(int(p[np.argmin(self.t_comp / p + self.communication(p))]))
+        p, steps = self._steps(most)
+        return self.row(int(p[np.argmin(steps)]))
 
     def knee(self, most: int = MOST_NODES) -> Row:
         """The row of the fewest nodes whose step is at most 5 % longer than the shortest: the nodes to request."""
+        return self.row(knee(*self._steps(most)))
+
+    def _steps(self, most: int) -> tuple[NDArray[Any], NDArray[Any]]:
         p = np.arange(1, most + 1)
-        steps = self.t_comp / p + self.communication(p)
-        return self.row(int(p[np.flatnonzero(steps <= (1 + KNEE) * steps.min())[0]]))
+        return p, self.t_comp / p + self.communication(p)
 
     def efficient(self, most: int = MOST_NODES) -> Row | None:
         """The row of the p before the first in 2..most with an efficiency S(p) / p below 50 %; None without such."""
@@ -119,8 +122,25 @@ class Speedup:
     def dominated(self, most: int = MOST_NODES) -> Row | None:
         """The row of the first p in 2..most with R(p) >= 1; None if there is none."""
         p = np.arange(2, most + 1)
-        over = np.flatnonzero(self.communication(p) >= self.t_comp / p)
-        return self.row(int(p[over[0]])) if over.size else None
+        first = dominated(p, self.communication(p), self.t_comp / p)
+        return None if first is None else self.row(first)
+
+
+def knee(p: NDArray[Any], times: NDArray[Any]) -> int:
+    """The first p whose time is at most 5 % longer than the shortest."""
+    return int(p[np.flatnonzero(times <= (1 + KNEE) * times.min())[0]])
+
+
+def dominated(p: NDArray[Any], communication: NDArray[Any], compute: NDArray[Any]) -> int | None:
+    """The first p >= 2 at which communication dominates, R(p) >= 1; None if there is none."""
+    over = np.flatnonzero((communication >= compute) & (p >= 2))
+    return int(p[over[0]]) if over.size else None
+
+
+def interval(found: Sequence[int] | NDArray[Any]) -> tuple[int, int]:
+    """95 % interval of the p found in resamples."""
+    low, high = np.quantile(found, [0.025, 0.975], method="inverted_cdf")
+    return int(low), int(high)
 
 
 def _check_terms(**terms: float) -> None:
@@ -177,8 +197,7 @@ def best_interval(t_comp: float, pattern: str, n: float, draws: ArrayLike) -> tu
     terms = [costs.terms(pattern, int(p)) for p in nodes]
     coefficients = np.array([[one.steps, one.volume * n, one.reduced * n] for one in terms])
     steps = t_comp / nodes + np.atleast_2d(np.asarray(draws, dtype=float)) @ coefficients.T
-    low, high = np.quantile(nodes[np.argmin(steps, axis=1)], [0.025, 0.975], method="inverted_cdf")
-    return int(low), int(high)
+    return interval(nodes[np.argmin(steps, axis=1)])
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from emulator import speedup
 from emulator.design.model import Design, Facts, Flow, facts_of
 from emulator.design.planning.legal_designs import Menu, grid, illegal, policies
 from emulator.design.prices import balance, crossovers, message_level, pricing
@@ -20,7 +21,7 @@ from emulator.errors import UsageError
 from emulator.units import format_time
 
 OBJECTIVES = ("time", "cost", "knee")
-EQUAL = pricing.KNEE
+EQUAL = speedup.KNEE
 """Designs within this share of the best are equal: the simplest of them wins (`simplicity`)."""
 
 _MODELS = ("synchronous", "asynchronous", "bounded")

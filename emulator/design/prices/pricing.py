@@ -18,15 +18,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from emulator import speedup
 from emulator.design.model import Design, Facts, Flow, facts_and_design
 from emulator.design.prices import balance, communication, failures
 from emulator.design.sheets.sheet import Sheet
 from emulator.design.sheets.tables import Task
 
 Array = NDArray[np.float64]
-
-KNEE = 0.05
-"""The node count to ask for is the smallest whose time is within this share of the best."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,19 +98,16 @@ class Priced:
     def best(self) -> int | None:
         """p*: the p with the shortest feasible job; None if there is none."""
         times = self.job
-        index = int(np.argmin(times))
-        return int(self.p[index]) if np.isfinite(times[index]) else None
+        return int(self.p[np.argmin(times)]) if np.isfinite(times.min()) else None
 
     def knee(self) -> int | None:
         """The smallest p whose job takes at most 5 % longer than the shortest."""
         times = self.job
-        close = np.flatnonzero(times <= (1 + KNEE) * times.min())
-        return int(self.p[close[0]]) if np.isfinite(times.min()) else None
+        return speedup.knee(self.p, times) if np.isfinite(times.min()) else None
 
     def dominated(self) -> int | None:
         """The first p >= 2 at which communication dominates, R(p) >= 1; None if there is none."""
-        over = np.flatnonzero((self.communication >= self.compute) & (self.p >= 2))
-        return int(self.p[over[0]]) if over.size else None
+        return speedup.dominated(self.p, self.communication, self.compute)
 
     def at(self, p: int) -> dict[str, float]:
         """All figures at one p, from followed messages where those exist."""
@@ -273,8 +268,7 @@ def best_interval(priced: Priced) -> tuple[int, int] | None:
         factor = beta / facts.beta if facts.beta else 1.0
         varied = replace(facts.scaled(beta=factor), alpha=alpha, beta=beta, gamma=gamma)
         found.append(price(varied, priced.design).best() or 0)
-    low, high = np.quantile(found, [0.025, 0.975], method="inverted_cdf")
-    return int(low), int(high)
+    return speedup.interval(found)
 
 
 def chosen_nodes(sheet: Sheet, priced: Priced) -> int:
