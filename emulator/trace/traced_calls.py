@@ -11,6 +11,7 @@ from typing import Any
 
 from mpi4py import MPI
 
+from emulator.comm.pickled import named_as_in_mpi4py
 from emulator.core.instruments import NO_PEER, Wait
 from emulator.core.wall_clock import perf_counter as _now
 from emulator.trace.traced_requests import Sending, TracedPrequest, TracedRequest
@@ -58,7 +59,7 @@ def _sending(original: Any, blocking: bool) -> Any:
         self.tell_wait(Wait.SEND, since, peer)
         return answer
 
-    return call
+    return named_as_in_mpi4py(original.__name__, call)
 
 
 def _taking(original: Any) -> Any:

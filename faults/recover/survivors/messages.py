@@ -7,6 +7,7 @@ from typing import Any
 
 from mpi4py import MPI
 
+from emulator.comm.pickled import named_as_in_mpi4py
 from emulator.errors import UsageError
 from faults.agree.deaths import DEATHS, dead_ranks
 from faults.record.status_board import NO_RANK
@@ -194,7 +195,7 @@ def _sending(name: str) -> Any:
         member = self.member(dest)
         self._wait(member, getattr(self.parent, name), buf, member, self.tag(tag))
 
-    return method
+    return named_as_in_mpi4py(name, method)
 
 
 def _starting(name: str) -> Any:
@@ -204,7 +205,7 @@ def _starting(name: str) -> Any:
         member = self.member(dest)
         return self._noted(getattr(self.parent, name)(buf, member, self.tag(tag)), member)
 
-    return method
+    return named_as_in_mpi4py(name, method)
 
 
 _SENDS = "Send Ssend Bsend Rsend send ssend bsend"

@@ -13,9 +13,11 @@ from mpi4py import MPI
 import emulator
 from emulator import carrier, sim
 from emulator.carrier import Carrier, Instrument
+from emulator.comm.communicator import EmulatedComm
 from emulator.core.wall_clock import wait_until
 from emulator.launch import mpirun
 from emulator.launch.job import start
+from emulator.sim.communicator import SimulatedComm
 from emulator.trace import traced_mpi
 from faults.record.status_board import NO_RANK
 from faults.recover.checked_messages import CheckedComm, MessageSums
@@ -120,6 +122,18 @@ def test_every_member_of_a_carrier_is_answered_for_the_survivors(survivors: Surv
     assert members - own == INHERITED - vars(mine).keys()
     assert mine is survivors.carrier
     assert mine.comm is survivors
+
+
+@pytest.mark.parametrize("kind", [SurvivorComm, CheckedComm, traced_mpi.TracedComm, EmulatedComm, SimulatedComm])
+def test_parameters_have_the_names_of_mpi4py(kind: type[MPI.Comm]) -> None:
+    """Programs write ``comm.send(obj=..., dest=...)``."""
+    for name in dir(MPI.Intracomm):
+        original, own = getattr(MPI.Intracomm, name), getattr(kind, name)
+        if name[0] == "_" or own is original or not callable(own):
+            continue
+        mine = inspect.signature(own, follow_wrapped=False).parameters
+        if all(one.kind is not one.VAR_KEYWORD for one in mine.values()):
+            assert inspect.signature(original).parameters.keys() <= mine.keys(), name
 
 
 @pytest.mark.parametrize("p", [4, 32])
