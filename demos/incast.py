@@ -19,7 +19,7 @@ import numpy as np
 from mpi4py import MPI
 
 from demos._lib.formulas import formula, judge
-from demos._lib.timing import Formula, check_room, keep, timed
+from demos._lib.timing import Formula, check_room, keep, timed, too_few_sizes
 from emulator import costs
 from emulator.errors import UsageError
 from emulator.measure.repetitions import Job, Series
@@ -41,7 +41,7 @@ def main(run: Run) -> None:
     if not counts:
         raise UsageError("incast needs a receiver and a sender, got --ranks 1: ask for 2 or more")
     if run.network is None and len(run.sizes) < 2:
-        raise UsageError(f"alpha and beta need at least 2 sizes to be told apart, got {len(run.sizes)}: add --sizes")
+        raise too_few_sizes(run.sizes)
     check_room(run, buffers=3)
     jobs = [job(run.sub(p), p, size) for size in run.sizes for p in counts]
     series = timed(run, jobs, fewest=10)

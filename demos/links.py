@@ -12,7 +12,7 @@ import click
 import numpy as np
 from mpi4py import MPI
 
-from demos._lib.timing import check_room, keep_checks, timed, warn_unstable
+from demos._lib.timing import check_room, keep_checks, timed, too_few_sizes, warn_unstable
 from emulator import results
 from emulator.errors import CannotWrite, UsageError
 from emulator.measure import closed_loop, microbenchmarks, network_file, protocol_limits, repetitions
@@ -37,7 +37,7 @@ def main(run: Run, pairs: int, save: str | None, alone: bool) -> None:
     python -m demos.links -n 8
     """
     if len(run.sizes) < 2:
-        raise UsageError(f"alpha and beta need at least 2 sizes to be told apart, got {len(run.sizes)}: add --sizes")
+        raise too_few_sizes(run.sizes)
     run.on_root(lambda: _check_save(save))
     hosts, rounds = _hosts(run), run.on_root(lambda: _rounds(run, pairs))
     most_ranks = 2 * sum(map(len, rounds)) if run.clock == "simulated" else None

@@ -13,7 +13,7 @@ import numpy as np
 from click.core import ParameterSource
 from mpi4py import MPI
 
-from demos._lib.timing import check_sizes, keep_checks, keep_samples, phantoms, timed, warn_unstable
+from demos._lib.timing import check_sizes, keep_checks, keep_samples, phantoms, timed, too_few_sizes, warn_unstable
 from emulator.errors import UsageError
 from emulator.measure import microbenchmarks, repetitions
 from emulator.measure.series import CHECKED_RANKS, first_ranks
@@ -89,9 +89,7 @@ def _check(run: Run, t_comp: float) -> None:
     if t_comp <= 0:
         raise UsageError(f"the compute time of a step must be > 0 s, got --t-comp {t_comp:g}: write e.g. '100 ms'")
     if len(sizes := [size for size in run.sizes if size]) < 2:
-        raise UsageError(
-            f"alpha and beta need at least 2 sizes above 0 to be told apart, got {len(sizes)}: add --sizes"
-        )
+        raise too_few_sizes(sizes)
 
 
 def _jobs(run: Run, patterns: list[str], ranks: list[int], every_rank: bool) -> list[repetitions.Job]:

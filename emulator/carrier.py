@@ -29,6 +29,7 @@ from emulator.core.instruments import Instruments
 from emulator.core.waits_for import WaitNotes
 from emulator.earliest import Search, Silence
 from emulator.errors import UsageError
+from emulator.units import check_compute
 
 CARRIES_OTHERS = "carries other communicators"
 """MPI's name of a communicator that no program uses itself."""
@@ -74,8 +75,7 @@ class Carrier:
 
     def compute(self, seconds: float) -> None:
         """Spend `seconds` >= 0 of declared computing."""
-        if not seconds >= 0:
-            raise UsageError(f"compute takes seconds >= 0, got {seconds}")
+        check_compute(seconds)
         time.sleep(seconds)
 
     def align(self, ranks: Sequence[int] | None = None) -> float:

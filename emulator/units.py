@@ -92,6 +92,12 @@ def parse_time(text: str | float) -> float:
     return seconds
 
 
+def check_compute(seconds: float) -> None:
+    """Reject a declared time of computing that is negative or no number."""
+    if not seconds >= 0:
+        raise UsageError(f"compute takes seconds >= 0, got {seconds}")
+
+
 def parse_rate(text: str | float) -> float:
     """Bytes per second (> 0) of ``"10 Gbit/s"`` or ``"500 mbps"`` (bits), ``"1.25 GB/s"`` (bytes)."""
     number, unit = _split(str(text))

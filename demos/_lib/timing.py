@@ -53,6 +53,11 @@ def check_sizes(run: Run, dtype: DTypeLike, buffers: int, most_ranks: int | None
     check_room(run, buffers, most_ranks)
 
 
+def too_few_sizes(sizes: Sequence[int]) -> UsageError:
+    """The error of a demo that fits alpha and beta to one size, or to none above 0."""
+    return UsageError(f"alpha and beta need at least 2 sizes above 0 to be told apart, got {len(sizes)}: add --sizes")
+
+
 def check_room(run: Run, buffers: int, most_ranks: int | None = None) -> None:
     """Refuse --sizes of which so many buffers in each rank do not fit into memory; collective over all ranks.
 

@@ -21,7 +21,7 @@ from emulator.core.dissemination import largest
 from emulator.core.engine import Engine
 from emulator.core.instruments import NO_PEER, Wait
 from emulator.core.network_changes import NetworkState
-from emulator.errors import UsageError
+from emulator.units import check_compute
 
 
 class EmulatedComm(Probes, Pickled, ObjectCollectives, Management, Refused, MPI.Intracomm):  # type: ignore[misc]
@@ -178,8 +178,7 @@ class EmulatedComm(Probes, Pickled, ObjectCollectives, Management, Refused, MPI.
 
     def compute(self, seconds: float) -> None:
         """Advance this rank's clock by `seconds` of declared compute, times its host's slowdown."""
-        if seconds < 0:
-            raise UsageError(f"compute takes seconds >= 0, got {seconds}")
+        check_compute(seconds)
         engine = self.engine
         self._enter()
         engine.clock.t += seconds * engine.clock.slowdown

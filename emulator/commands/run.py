@@ -26,6 +26,7 @@ from emulator.launch import mpirun
 from emulator.launch.job import inside
 from emulator.launch.streams import print_error
 from emulator.run import user_program
+from emulator.run.launches import check_ranks
 from emulator.run.one_line import OneLineCommand
 from emulator.run.options import common_options, refuse_beside_simulate, refuse_idle, relaunch
 
@@ -113,11 +114,7 @@ def run(
     from emulator.run.interrupts import SaverOnSignal, leave
     from emulator.run.stall import StallWatch
 
-    if launch_ranks not in (None, MPI.COMM_WORLD.Get_size()):
-        raise UsageError(
-            f"-n starts a job from outside mpirun; this one already has {MPI.COMM_WORLD.Get_size()} ranks, -n says "
-            f"{launch_ranks}: leave one of them out"
-        )
+    check_ranks(launch_ranks, MPI.COMM_WORLD.Get_size())
     control = Control.beside(MPI.COMM_WORLD)
     comm = _world(net, pace, compute, seed)
     engine = None if net is None else comm.engine

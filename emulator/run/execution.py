@@ -16,6 +16,7 @@ from emulator.errors import CheckFailed, UsageError
 from emulator.launch import streams
 from emulator.run.demo_run import CommonOptions, Run
 from emulator.run.interrupts import INTERRUPTED, SaverOnSignal, leave
+from emulator.run.launches import check_ranks
 
 if TYPE_CHECKING:
     from emulator.network import Network
@@ -30,8 +31,7 @@ def execute(
         MPI.Init()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # mpirun passes Ctrl-C on as SIGTERM
     size = MPI.COMM_WORLD.Get_size()
-    if asked is not None and asked != size:
-        raise UsageError(f"-n starts a job from outside mpirun; this one already has {size} ranks, -n says {asked}")
+    check_ranks(asked, size)
     if size < needs:
         reason = f" ({why})" if why else ""
         raise UsageError(f"demos.{name} needs at least {needs} ranks{reason}, got {size}: give mpirun a larger -n")

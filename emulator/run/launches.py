@@ -30,6 +30,14 @@ _SAME = ("hosts", "placement", "cores", "cpu", "mpi", "mpi4py", "python", "numpy
 _OF_THE_OUTPUT = {"--quiet": 0, "--full": 0, "--json": 1}  # options that measure nothing, and their arguments
 
 
+def check_ranks(asked: int | None, size: int) -> None:
+    """Reject option -n of a command inside a job of another number of ranks."""
+    if asked not in (None, size):
+        raise UsageError(
+            f"-n starts a job from outside mpirun; this one already has {size} ranks, -n says {asked}: leave one out"
+        )
+
+
 @dataclass(frozen=True)
 class Launch:
     """One of several launches of a demo: its number from 1, their count, and their run folder."""

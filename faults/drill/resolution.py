@@ -36,9 +36,10 @@ def resolve(request: Request, seed: int) -> JobSpec:
         Ranks, spares, options or faults that the pattern or the policy cannot do.
     """
     pattern = catalogue.of(request)
-    policy = policies.of(request.recovery or pattern.policies[0])
-    if policy.name not in pattern.policies:
-        raise UsageError(f"{pattern.name} recovers by {', '.join(pattern.policies)}, got {policy.name!r}")
+    recovery = request.recovery or pattern.policies[0]
+    if recovery not in pattern.policies:
+        raise UsageError(f"{pattern.name} recovers by {', '.join(pattern.policies)}, got {recovery!r}")
+    policy = policies.of(recovery)
     faults = [parse(line) for line in request.faults]
     for name in request.options:
         if name not in pattern.options:

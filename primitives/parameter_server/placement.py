@@ -103,10 +103,15 @@ KINDS: dict[str, type[Placement]] = {
 }
 
 
-def place(kind: str, rows: int, shards: int | Sequence[int]) -> Placement:
-    """Make a placement of one of the `KINDS`; a UsageError for another name, or without a shard."""
+def check_kind(kind: str) -> None:
+    """Reject a name that is none of the `KINDS`."""
     if kind not in KINDS:
         raise UsageError(f"placement must be one of {', '.join(KINDS)}, got {kind!r}")
+
+
+def place(kind: str, rows: int, shards: int | Sequence[int]) -> Placement:
+    """Make a placement of one of the `KINDS`; a UsageError for another name, or without a shard."""
+    check_kind(kind)
     return KINDS[kind](rows, shards)
 
 

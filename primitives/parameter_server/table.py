@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from emulator.errors import UsageError
-from primitives.parameter_server.placement import KINDS, Keys, Placement
+from primitives.parameter_server.placement import Keys, Placement, check_kind
 from primitives.parameter_server.updates import SGD, Rows, Update
 
 Array = NDArray[Any]
@@ -48,8 +48,7 @@ class Table:
             )
         if np.dtype(self.dtype).kind != "f":
             raise UsageError(f"table {self.name!r} needs a floating type, got {np.dtype(self.dtype)}: use float32")
-        if self.placement not in KINDS:
-            raise UsageError(f"placement must be one of {', '.join(KINDS)}, got {self.placement!r}")
+        check_kind(self.placement)
 
     def shape(self, rows: int) -> tuple[int, ...]:
         """Shape of an array of that many rows."""

@@ -43,7 +43,7 @@ def test_without_a_network_one_queue_is_fitted(tmp_path):
 
 
 REFUSED = {
-    "--sizes 8": "alpha and beta need at least 2 sizes to be told apart, got 1",
+    "--sizes 8": "alpha and beta need at least 2 sizes above 0 to be told apart, got 1",
     "--ranks 1": "incast needs a receiver and a sender, got --ranks 1",
     "--ranks 4": "--ranks must lie between 1 and this job's 2 ranks, got 4",
 }

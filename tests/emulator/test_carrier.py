@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
 from mpi4py import MPI
 
 import emulator
-from emulator import carrier
+from emulator import carrier, sim
 from emulator.core.wall_clock import wait_until
 from emulator.errors import UsageError
 from tests.ranks import on_ranks
@@ -246,3 +247,14 @@ def test_time_passes_for_whoever_waits_on_a_paced_network(comm: Any) -> None:
     deadline = comm.align() + 1e-3
     assert not mine.wait_until(lambda: False, deadline)
     assert mine.now() >= deadline
+
+
+@pytest.mark.parametrize("seconds", [-1e-9, math.nan])
+def test_a_time_of_computing_is_a_number_and_not_negative(seconds: float) -> None:
+    def program(comm: Any) -> None:
+        with pytest.raises(UsageError, match="compute takes seconds >= 0"):
+            comm.compute(seconds)
+
+    sim.run(program, 1, "10gbe")
+    with pytest.raises(UsageError, match="compute takes seconds >= 0"):
+        carrier.of(MPI.COMM_SELF).compute(seconds)

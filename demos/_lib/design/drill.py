@@ -21,13 +21,15 @@ from emulator.design.sheets.sheet import Sheet
 from emulator.errors import UsageError
 from emulator.launch import mpirun
 from emulator.units import format_time
-from faults.cli.report import NOT_RECOVERED, Report, over
+from faults.cli.report import Report, over
 from faults.drill import drill as drills
 from faults.drill.job_spec import JOURNAL, JobSpec
 from faults.drill.request import Request
 from faults.drill.timeline import completed
 from faults.patterns.catalogue import CATALOGUE, Pattern
 from faults.record import journal
+from faults.record.journal import What
+from faults.record.outcome import NOT_RECOVERED
 
 _STEP = 10  # at which the ranks are killed
 
@@ -110,10 +112,10 @@ def recovery_price(facts: Facts, chosen: Design, folder: Path, job: JobSpec) -> 
     if facts.recovery is not None:
         return facts.recovery, "given in the sheet"
     records = journal.read(folder / drills.STEADY / JOURNAL)
-    begun = [one["at"] for one in records if one["what"] == "started"]
-    launched = next(one["at"] for one in records if one["what"] == "launched")
-    commits = [completed(one) for one in records if one["what"] == "commit"]
-    steps = len({one["step"] for one in records if one["what"] == "commit"})
+    begun = [one["at"] for one in records if one["what"] == What.STARTED]
+    launched = next(one["at"] for one in records if one["what"] == What.LAUNCHED)
+    commits = [completed(one) for one in records if one["what"] == What.COMMIT]
+    steps = len({one["step"] for one in records if one["what"] == What.COMMIT})
     step = (max(commits) - min(commits)) / max(1, steps - 1)
     launch = job.costs.launch_s if job.simulate else max(begun) - launched
     machine = failures.Machine(job.ranks, launch, step)
