@@ -131,7 +131,7 @@ class PlainMessages(Engine, Sleeper):
                 self.loop.wake(self, message.first)
 
     def waits_on(self, now: float) -> float | None:
-        """The time of the awaited message's first or last byte, if that is to come; None: it runs (`Sleeper.waits_on`)."""
+        """The time of the awaited message's first or last byte, if to come; None: it runs; see `Sleeper.waits_on`."""
         message = self.awaited
         if message is None or self.later:  # it may be the time of these
             return None
