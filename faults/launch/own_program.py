@@ -30,11 +30,10 @@ from faults.launch.rank_watch import EARLY, TOLD_TO_END, RankWatch, environment,
 from faults.launch.recoveries import in_words, recoveries
 from faults.platform import LOCAL
 from faults.record import outcome
-from faults.record.outcome import Process
+from faults.record.outcome import NOT_RECOVERED, Process
 from faults.record.status_board import StatusBoard
 
 LAUNCHES = 25
-NOT_RECOVERED = 3
 _BEGINNINGS = 5  # launches that may lose a rank before its loop, or their mpirun
 _LIMIT_S = 1.0
 _SHOWN = 4

@@ -27,6 +27,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+NOT_RECOVERED = 3
+"""Exit status of a command that found something which did not recover."""
 FOLDER = "CLUSTER_EMULATOR_STATUS"
 """Environment variable that says where the files go."""
 PARENT = "CLUSTER_EMULATOR_RANK_PARENT"
