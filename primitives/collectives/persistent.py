@@ -25,7 +25,7 @@ TAG = 20_000
 """Tag of every operation that is complete when its call returns: messages do not overtake, so that one tag serves."""
 
 TAGS_IN_FLIGHT = 8_000
-"""Operations that are made to overlap take the tags after `TAG` in turn, as many as this."""
+"""Number of tags after `TAG`, which operations that overlap take in turn."""
 
 KEPT = 32
 """Most collectives that are kept per communicator; the oldest is freed first."""

@@ -169,7 +169,7 @@ def by_distance(rank: int, targets: Iterable[int], p: int) -> tuple[int, ...]:
 
 
 def _round(name: str, p: int) -> Graph:
-    """The graph of this name with the sends of one round as its price has them."""
+    """The graph of this name, with the sends of a round in the order of its cost formula."""
     return Graph(name, tuple(map(tuple, priced.targets(name, p)[0])))
 
 

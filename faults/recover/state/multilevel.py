@@ -1,6 +1,6 @@
 """Private state of ranks, saved on two levels: in the right neighbour's memory at every agreement, and on disk.
 
-    step done ─ copy to the buddy ─ agreement ─► committed: every buddy has it         (memory, every step)
+    step done ─ copy to the buddy ─ agreement ─► committed: every buddy has it         (memory)
                                               └─ every k steps: parts to the store     (disk)
 
 The copy goes before the agreement, so a step is committed only when all buddies have it, and a failed one leaves the
