@@ -75,7 +75,7 @@ def model_errors(
     rng: np.random.Generator,
     turns: bool = False,
 ) -> Array:
-    """Draw errors of a model as large as its residuals.
+    """Draw errors of a model with the variances that its residuals show.
 
     Parameters
     ----------

@@ -92,7 +92,7 @@ def _segments(fits: Fits) -> list[Segment]:
 
 
 def _groups(fits: Fits) -> list[Fits]:
-    """Yield the first segments of all links, then the second ones, and so on."""
+    """The first segments of all links, the second ones, and so on."""
     return list(zip(*(fit["segments"] for fit in fits), strict=True))
 
 

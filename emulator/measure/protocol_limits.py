@@ -20,7 +20,7 @@ _NAMES = (*_DOCUMENTED, "btl_tcp_rndv_eager_limit")
 
 
 def limits(library: str) -> tuple[dict[str, int], str]:
-    """Read the library's protocol limits.
+    """Read the library's protocol limits, or take those of its documentation.
 
     Parameters
     ----------

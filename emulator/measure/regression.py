@@ -81,7 +81,7 @@ def _masked_median(values: Array, mask: NDArray[np.bool_]) -> Array:
 def _non_negative(design: Array, target: Array, weights: Array) -> Array:
     """Weighted least squares with x >= 0: the best of the solutions in which some columns are left out.
 
-    With at most three columns, trying the subsets costs less than a general solver's set-up.
+    With at most four columns, trying the subsets costs less than a general solver's set-up.
     """
     weighted = design * weights[..., None]
     gram = np.einsum("...ij,...ik->...jk", design, weighted)

@@ -152,7 +152,7 @@ class _Rounds:
             series.wrong = int(total[index])
 
     def _round(self, plan: NDArray[np.int64], number: int) -> NDArray[np.float64]:
-        """Run every job of the plan once, in this round's own order; returns this rank's starts and ends."""
+        """Visit every job of the plan, in this round's own order; returns this rank's starts and ends."""
         times = np.full((int(plan.sum()), 2), np.nan)
         last = np.cumsum(plan)
         # Every rank draws the same order. A check costs time as well: it comes in rounds 1, 2, 4, 8 and so on.
@@ -223,7 +223,7 @@ class _Rounds:
                 series.skews += (np.ptp(starts, axis=0) / self.jobs[index].parts).tolist()
 
     def _plan(self, plan: NDArray[np.int64]) -> None:
-        """On rank 0, decide how often each job is repeated in the next round; 0 for those that have ended."""
+        """Set, as rank 0 decides, how often each job is repeated in the next round; 0 for those that have ended."""
         if self.control.rank == 0:
             over = time.perf_counter() - self.began > self.stop.budget
             for index in np.flatnonzero(plan):

@@ -67,7 +67,7 @@ def of_itself(rows: Rows) -> Rows:
 
 
 def distinct(launches: Iterable[Rows]) -> list[Rows]:
-    """Drop launches whose timings all occur in an earlier one: the same launch was read twice."""
+    """Drop launches with exactly the timings of another one: the same launch was read twice."""
     found = {tuple((row["pattern"], row["ranks"], row["bytes"], row["seconds"]) for row in rows): rows
              for rows in launches}  # fmt: skip
     return list(found.values())

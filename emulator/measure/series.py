@@ -104,7 +104,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Stop:
-    """The rule by which a job was repeated enough.
+    """The rule for when a job has been repeated enough.
 
     Attributes
     ----------

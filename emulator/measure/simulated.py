@@ -57,7 +57,7 @@ class _Root:
         self._began = self._started = self._ticked = time.perf_counter()
 
     def next(self) -> int | None:
-        """The index of the next job that must be run; None if there is none."""
+        """Advance to the next job that must be run and return its index; None if there is none."""
         for at in range(self._at + 1, len(self._jobs)):
             self._at, one = at, self._series[at]
             settled = self._replays is not None and self._replays.settle(one)

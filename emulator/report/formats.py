@@ -32,7 +32,7 @@ count = fixed(",")
 
 
 def microseconds(seconds: float | None) -> str:
-    """Format a time as a plain number of microseconds with three to four figures."""
+    """Format a time as a plain number of microseconds: four figures, at most three of them after the point."""
     if seconds is None:
         return DASH
     us = seconds * 1e6
@@ -45,7 +45,7 @@ def gigabytes(rate: float | None) -> str:
 
 
 def percent(share: float | None, signed: bool = False) -> str:
-    """Format a share in percent with two figures."""
+    """Format a share in percent, below 10 % with one decimal; `signed`: with a plus."""
     if share is None:
         return DASH
     digits = 1 if abs(share) < 0.1 else 0

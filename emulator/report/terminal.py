@@ -56,7 +56,7 @@ def styled(items: Iterable[Item], width: int, full: bool = False) -> Iterator[St
 
 
 def lines(items: Iterable[Item], width: int, full: bool = False) -> Iterator[layout.Line]:
-    """The lines of a view; an empty line precedes and follows tables, headings and groups of paragraphs."""
+    """The lines of a view; an empty line stands around tables and maps, and before a group of led paragraphs."""
     blank, below = True, False  # whether the last line was empty; whether a table ended with it
     led = False  # whether a paragraph with a lead ended with it
     for shown in items:

@@ -75,7 +75,7 @@ def rank_hosts(environment: Mapping[str, Any]) -> list[str]:
 
 
 def crowding(hosts: Sequence[str], cores: int | None = None) -> Callable[[int], float]:
-    """Number of ranks per core, at least 1, when the first p of these ranks run.
+    """A function of p: the ranks per core, at least 1, when the first p of these ranks run.
 
     Parameters
     ----------

@@ -80,7 +80,7 @@ class SimulatedComm(PlainCalls):
         return self._real.alone  # type: ignore[attr-defined]
 
     def Accept(self, port_name: str, info: MPI.Info = MPI.INFO_NULL, root: int = 0) -> Any:
-        """Wait for ranks that were started later and given this port (`Failures.open_port`)."""
+        """Wait for ranks that were started later and given this port (`Failures.open_port`), if there are any."""
         if not self.engine.failures.ports:
             return super().Accept(port_name, info, root)
         return meet(self, port_name, root, accepts=True)

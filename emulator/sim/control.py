@@ -147,7 +147,7 @@ class Control(FaultTolerance):
         return list(found) if self.rank == root else None
 
     def bcast(self, obj: Any, root: int = 0) -> Any:
-        """Return a copy of the root's object on every rank, as a message would."""
+        """Return the root's object on the root, and a copy of it on every other rank, as a message would."""
         data = MPI.pickle.dumps(obj) if self.rank == root else None
         found = self._meet(data, lambda values: values[root])
         return obj if self.rank == root else MPI.pickle.loads(found)
@@ -290,7 +290,7 @@ def _as_they_are(values: list[Any]) -> list[Any]:
 
 
 def _shared_by(groups: Iterable[Sequence[int]]) -> dict[int, Shared]:
-    """Make what the ranks of each group share, for each of them; of a rank in several groups the last one's."""
+    """Make the shared state of each group's communicator, by rank; a rank in several groups gets the last one's."""
     made: dict[int, Shared] = {}
     for ranks in groups:
         made |= dict.fromkeys(ranks, Shared(ranks))

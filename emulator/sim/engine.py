@@ -60,7 +60,7 @@ class SimulatedEngine(PlainMessages):
     loop, engines, failures : the loop, the engines of all ranks, and which of these have failed
     polled : what it looked for in vain, if it waits by looking now and then
     leaves : when the last byte of the message that is being sent leaves the card
-    quick : messages may be plain, compute is not measured, no rank is known to be dead, no communicator revoked
+    quick : messages may be simple, compute is not measured, no rank is known to be dead, no communicator revoked
     mortal : this rank may die
     missed : its turn came while it was stopped
     """

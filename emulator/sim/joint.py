@@ -14,7 +14,7 @@ class JointCall(Operation):
 
     Attributes
     ----------
-    purpose : what the others are waited for to do, in words
+    purpose : for what the missing ranks are awaited, in words
     result : what it gives all that have entered
     error : the MPI error that it ends with, 0 for none
     """

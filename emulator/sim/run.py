@@ -204,7 +204,7 @@ def _interrupted_by_signals(loop: Loop) -> Iterator[None]:
 
 @contextmanager
 def _rare_garbage_collection(loop: Loop) -> Iterator[None]:
-    """Collect garbage rarely: each collection visits all ranks' objects, so that no rank's clock is charged."""
+    """Collect garbage rarely; a collection visits all ranks' objects, so its time is charged to no rank's clock."""
     before = gc.get_threshold()
     began = 0.0
 

@@ -1,11 +1,12 @@
 """Simple messages between simulated ranks: a send, a receive and a wait, each in one function.
 
-A message is plain if it goes to another host over links that it shares with nobody, in a time that does not vary, no
-fault has changed its way, nobody waits for its match, and no instrument listens. Nearly all messages of a large
-simulation are, and there are millions of them. Their rules are those of `emulator.core`: `Engine.leave` charges the
-sender's card, `Matcher` finds the receive, `Port.serve` charges the receiver's card, `Engine.complete` sets the clock.
-They stand here once more, without what a plain message does not need; tests compare the times of both to the bit. Any
-other message takes the way of `emulator.core`, as every message of a rank whose compute is measured does to complete.
+A message is simple (*plain* in the names below) if it goes to another host over links that it shares with nobody, in a
+time that does not vary, no fault has changed its way, nobody waits for its match, and no instrument listens. Nearly all
+messages of a large simulation are, and there are millions of them. Their rules are those of `emulator.core`:
+`Engine.leave` charges the sender's card, `Matcher` finds the receive, `Port.serve` charges the receiver's card,
+`Engine.complete` sets the clock. They stand here once more, without what a simple message does not need; tests compare
+the times of both to the bit. Any other message takes the way of `emulator.core`, as every message of a rank whose
+compute is measured does to complete.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class PlainMessages(Engine, Sleeper):
     def send(
         self, destination: int, context: int, tag: int, payload: Any, size: int, sync: Synchronous | None = None
     ) -> tuple[float, Transfer | None]:
-        """Send a simple message; see `Engine.send`."""
+        """Send a message, within this function if it is simple; see `Engine.send`."""
         route, receiver = self.routes[destination], self.engines[destination]
         if (
             not self._plain or not route.simple or sync is not None or route.change is not None
@@ -130,7 +131,7 @@ class PlainMessages(Engine, Sleeper):
                 self.loop.wake(self, message.first)
 
     def waits_on(self, now: float) -> float | None:
-        """A receive whose message is under way waits for its first and its last byte; see `Sleeper.waits_on`."""
+        """The time of the awaited message's first or last byte, if to come; None: it runs; see `Sleeper.waits_on`."""
         message = self.awaited
         if message is None or self.later:  # it may be the time of these
             return None
@@ -220,7 +221,7 @@ class PlainCalls(EmulatedComm):
         super().__init__(*arguments, **named)
 
     def _plainly(self, rank: Any) -> bool:
-        """Check a rank that a call names; returns whether later calls with it may use the short path."""
+        """Note a rank that a call names, if it is one; returns whether this and later calls may use the short path."""
         if type(rank) is not int or not 0 <= rank < self._size:
             return False
         self._named[rank] = self.members[rank]

@@ -28,7 +28,7 @@ _OF_WAIT = {
 
 @dataclass(frozen=True)
 class Span:
-    """What a rank did from `since` to `until`; `peer` is the rank that it waited for, `row` the recorded row."""
+    """What a rank did from `since` to `until`; `peer` is the rank that it waited for, `row` the index of its row."""
 
     since: float
     until: float

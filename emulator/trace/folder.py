@@ -14,7 +14,7 @@ from emulator.trace.summary import summarise
 
 
 def prepare(folder: Path) -> None:
-    """Remove an earlier run's traces from this run folder; one rank calls it before any records."""
+    """Remove an earlier run's traces and pictures from this run folder; one rank calls it before any records."""
     for file in (*(folder / TRACES).glob("*.bin"), folder / perfetto.FILE, folder / diagram.PAGE):
         file.unlink(missing_ok=True)
 

@@ -30,7 +30,7 @@ _MAKING = "Dup Clone Split Split_type Create Create_group Shrink"
 
 
 def wrap(traced: type[MPI.Intracomm]) -> None:
-    """Give a class the methods of its MPI that call MPI's own and then record the call."""
+    """Give a class methods that call this MPI's own methods of the same names and tell the instruments."""
     for names, make in (
         (_BLOCKING, functools.partial(_sending, blocking=True)),
         (_NONBLOCKING, functools.partial(_sending, blocking=False)),

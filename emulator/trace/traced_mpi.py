@@ -206,7 +206,7 @@ traced_calls.wrap(TracedComm)
 
 
 def size_of(buf: Any) -> int:
-    """Bytes of a buffer as mpi4py takes it; 0 for a pickled object."""
+    """Bytes of a buffer as mpi4py takes it; 0 for any other object."""
     if isinstance(buf, list | tuple):
         count = buf[1] if len(buf) > 1 else None
         kind = buf[-1] if isinstance(buf[-1], MPI.Datatype) else None

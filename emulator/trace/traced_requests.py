@@ -172,7 +172,7 @@ _WAITS = ("Wait", "wait")
 
 @functools.cache
 def install() -> None:
-    """Make MPI.Request's class methods record traced requests, once per process."""
+    """Make MPI's class methods record the starts and completions of traced requests, once per process."""
     kinds = {"all": (_all, True), "any": (_one, False), "some": (_some, True)}
     replace_methods(
         MPI.Request,

@@ -24,13 +24,14 @@ from faults.campaigns import soak as soaks
 from faults.campaigns.alarms import SITUATIONS, Detection
 from faults.campaigns.matrix import SCENARIOS
 from faults.cli.options import Names, Positive, requesting
-from faults.cli.report import NOT_RECOVERED, Report, over, reporting
+from faults.cli.report import Report, over, reporting
 from faults.detect import DETECTORS
 from faults.drill.drill import repeat_folder
 from faults.drill.request import Request
 from faults.launch.supervise import need_ulfm
 from faults.patterns.catalogue import CATALOGUE
 from faults.plan.events import describe
+from faults.record.outcome import NOT_RECOVERED
 
 
 @click.command()

@@ -11,7 +11,7 @@ from emulator.errors import UsageError
 from emulator.launch import mpirun
 from emulator.policies import named
 from faults.cli.options import ALL, ON_DISK, requesting
-from faults.cli.report import NOT_RECOVERED, Report, over, reporting
+from faults.cli.report import Report, over, reporting
 from faults.detect import DETECTORS
 from faults.drill import drill as drills
 from faults.drill.checks import CHECKS
@@ -22,6 +22,7 @@ from faults.drill.resolution import placement
 from faults.drill.survivors import at_work_after
 from faults.patterns.catalogue import CATALOGUE
 from faults.plan.events import describe
+from faults.record.outcome import NOT_RECOVERED
 
 
 @click.command()

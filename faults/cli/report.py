@@ -22,6 +22,7 @@ from emulator.network import load
 from emulator.report import page, terminal, views
 from emulator.report.views import timeline
 from emulator.run import console
+from emulator.run.interrupts import INTERRUPTED
 from emulator.run.options import sharing
 from emulator.trace import folder as traces
 from emulator.trace.recorder import TRACES
@@ -29,14 +30,11 @@ from faults.drill.request import Request
 from faults.launch import live
 from faults.simulate.costs import JobCosts
 
-NOT_RECOVERED = 3
-"""Exit status of a command that found something which did not recover."""
-
 
 def over(request: Request, ranks: int) -> dict[str, Any]:
     """Result fields about the network of `ranks` ranks, and the given times of simulated jobs.
 
-    None where it is the transport as it is.
+    Empty on bare MPI.
     """
     if request.network is None:
         return {}
@@ -69,7 +67,7 @@ class Report:
 
     @contextmanager
     def begun(self, ranks: int, given: str | None = None, **about: Any) -> Iterator[Path]:
-        """The run folder, made at first use; a rejected run leaves none.
+        """Make the run folder for the block; a rejected run leaves none.
 
         Parameters
         ----------
@@ -101,7 +99,9 @@ class Report:
             if self._unwritten is not None:
                 raise self._unwritten
         except (Ended, KeyboardInterrupt) as end:
-            how, status = (f"ended by {end.signal.name}", end.code) if isinstance(end, Ended) else ("interrupted", 130)
+            how, status = (
+                (f"ended by {end.signal.name}", end.code) if isinstance(end, Ended) else ("interrupted", INTERRUPTED)
+            )
             kept = f"what was measured until then is in {folder}" if self._path.exists() else "nothing was measured"
             print(f"{how}: {kept}", file=sys.stderr, flush=True)
             sys.exit(status)

@@ -30,11 +30,10 @@ from faults.launch.rank_watch import EARLY, TOLD_TO_END, RankWatch, environment,
 from faults.launch.recoveries import in_words, recoveries
 from faults.platform import LOCAL
 from faults.record import outcome
-from faults.record.outcome import Process
+from faults.record.outcome import NOT_RECOVERED, Process
 from faults.record.status_board import StatusBoard
 
 LAUNCHES = 25
-NOT_RECOVERED = 3
 _BEGINNINGS = 5  # launches that may lose a rank before its loop, or their mpirun
 _LIMIT_S = 1.0
 _SHOWN = 4
@@ -191,7 +190,7 @@ class _Job:
         return None
 
     def _not_by_itself(self, processes: list[Process], ended_for: str, stalled: bool) -> str:
-        """Why the launch failed, if neither the program nor a policy can help; else empty."""
+        """Why the launch failed, if that is no fault of the program and no policy recovers from it; else empty."""
         if lost := lost_early(processes, self.ranks):
             return f"{lost.how} {EARLY}"
         said = {one.word for one in processes if one.began}

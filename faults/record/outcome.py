@@ -27,6 +27,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+NOT_RECOVERED = 3
+"""Exit status of a command that found something which did not recover."""
 FOLDER = "CLUSTER_EMULATOR_STATUS"
 """Environment variable that says where the files go."""
 PARENT = "CLUSTER_EMULATOR_RANK_PARENT"
@@ -80,12 +82,12 @@ class Process:
 
     @property
     def killed(self) -> bool:
-        """Whether a signal ended the process that it had not sent to itself."""
+        """Whether the process was ended by a signal that it had not sent to itself."""
         return self.code is not None and self.code < 0 and self.said not in _ENDED_THEMSELVES
 
     @property
     def word(self) -> str:
-        """The status that it wrote, or `LEFT` where it ended well after the loop, for example by ``os._exit(0)``."""
+        """The status that it wrote, or `LEFT` where it ended with status 0 after the loop, as by ``os._exit(0)``."""
         return LEFT if self.said == REACHED and self.code == 0 else self.said
 
     @property
@@ -119,7 +121,7 @@ def say(word: str) -> None:
 
 
 def conclude(well: bool) -> None:
-    """Record that the loop has ended."""
+    """Record that the loop has ended, `well` or by a failure."""
     if not well:
         fail()
         return

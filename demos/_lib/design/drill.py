@@ -21,7 +21,7 @@ from emulator.design.sheets.sheet import Sheet
 from emulator.errors import UsageError
 from emulator.launch import mpirun
 from emulator.units import format_time
-from faults.cli.report import NOT_RECOVERED, Report, over
+from faults.cli.report import Report, over
 from faults.drill import drill as drills
 from faults.drill.job_spec import JOURNAL, JobSpec
 from faults.drill.request import Request
@@ -29,6 +29,7 @@ from faults.drill.timeline import completed
 from faults.patterns.catalogue import CATALOGUE, Pattern
 from faults.record import journal
 from faults.record.journal import What
+from faults.record.outcome import NOT_RECOVERED
 
 _STEP = 10  # at which the ranks are killed
 

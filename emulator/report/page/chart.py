@@ -31,14 +31,14 @@ def draw(one: Series, scales: tuple[Scale, Scale] | None = None, attributes: str
 
 
 def scales_of(one: Series) -> tuple[Scale, Scale]:
-    """Scales of both axes that hold every point, interval and mark."""
+    """Scales of both axes that hold every point and interval; marks do not extend them."""
     high = upright(fitted(one.y, [value for curve in one.curves for value in _reach(curve)], 1.0, 0.0))
     values = [x for curve in one.curves for x in curve.x]
     return fitted(one.x, values, left_of(high), WIDTH - _RIGHT), high
 
 
 def upright(scale: Scale) -> Scale:
-    """The scale of the y axis."""
+    """The scale with the positions of the y axis."""
     return Scale(scale.axis, scale.low, scale.high, HEIGHT - _BOTTOM, _TOP)
 
 

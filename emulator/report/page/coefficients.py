@@ -27,7 +27,7 @@ _WHOLE_MODEL: dict[str, Sequence[Sequence[Piece]]] = {
 
 @lru_cache
 def of_pattern(name: str, per_byte: bool) -> Sequence[Sequence[Piece]]:
-    """Pieces of S, V and R of a pattern with a cost formula; without `per_byte`, of one with beta for all bytes."""
+    """Pieces of S, V and R of a pattern with a cost formula; else of a form with beta for all bytes."""
     if not per_byte:
         return _WHOLE_MODEL[name]
     found = [costs.terms(name, int(p)) for p in _NODES]

@@ -128,7 +128,7 @@ def _by_job(cells: Sequence[Row]) -> Table:
 
 
 def _survivors(cells: Sequence[Row]) -> tuple[int, int]:
-    """The drills that ran, and those of them that survived."""
+    """How many drills ran, and how many of them survived."""
     ran = [cell for cell in cells if cell["drill"] is not None or cell["outcome"] == "failed"]
     return len(ran), sum(cell["outcome"] != "failed" for cell in ran)
 

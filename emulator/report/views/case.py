@@ -72,7 +72,7 @@ def terms(run: Row) -> Iterator[Item]:
 
 
 def _off(row: Row) -> float | None:
-    """The relative error; None for a negligible term whose prediction is more than 10 times too long."""
+    """The relative error; None for a term of next to no time, and for an error above 10."""
     if not row["measured"] or row["share"] < 1e-9:
         return None
     found: float = row["predicted"] / row["measured"] - 1

@@ -77,7 +77,7 @@ def segment(fit: Row, size: int) -> Row:
 
 
 def switches(fits: Sequence[Row]) -> list[Mark]:
-    """The sizes at which segments of fits meet: a protocol switch of the transport, or of an algorithm."""
+    """The sizes at which segments of fits meet: a switch of the transport's protocol or of the algorithm."""
     found = [left["last"] for fit in fits for left, _ in pairwise(fit.get("segments") or ())]
     return [Mark(size, f"switch at {format_size(size)}") for size in sorted(set(found))]
 

@@ -89,7 +89,7 @@ def _speedup(prediction: common.Row) -> Iterator[Series | Scenario]:
 
 
 def _asked(prediction: dict[str, Any], run: dict[str, Any]) -> Iterator[Item]:
-    """The step by predict, and the error against a run from which nothing was cut."""
+    """The step that predict gives, and its error against a run from which nothing was cut, if that is large."""
     text = f"predict gives {format_time(prediction['step'])} for a step of {prediction['p']} nodes of the whole sheet"
     error = prediction["step"] / run["rows"][-1]["measured"] - 1
     if run.get("whole") and abs(error) > _FAR:

@@ -113,7 +113,7 @@ def _bandwidth(row: Row) -> float | None:
 
 
 def held_out(result: common.Result) -> Iterator[Item]:
-    """A table of points left out of the fits."""
+    """The errors at points left out of the fits, and a table of these if one pattern alone has any."""
     of = grouped(result["held_out"], lambda row: row.get("pattern", ""))
     for pattern, rows in of.items():
         errors = sorted(abs(row["relative_error"]) for row in rows)

@@ -80,7 +80,7 @@ def _maps(result: Mapping[str, Any]) -> Iterator[Item]:
 
 
 def _extremes(alpha: Mapping[tuple[int, int], float]) -> Iterator[str]:
-    """The fastest and the slowest pair of ranks."""
+    """The pairs of ranks with the least and the greatest alpha."""
     if len(alpha) > 1:
         ends = [(name, pick(alpha, key=alpha.__getitem__)) for name, pick in (("least", min), ("greatest", max))]
         yield "; ".join(f"{name} alpha: {format_time(alpha[a, b])} from {a} to {b}" for name, (a, b) in ends)

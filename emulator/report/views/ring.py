@@ -17,7 +17,7 @@ _MOST_SCENARIOS = 6
 
 
 def finding(result: common.Result) -> str | None:
-    """The largest all-reduce on the most ranks with the native one, and p*."""
+    """The largest all-reduce on the most ranks compared with the native one, and p*."""
     rows = common.patterns(result)
     if not rows:
         return None

@@ -60,7 +60,8 @@ class CommonSteps:
     def move(self) -> None:
         """Move every rank through its steps, to its next receive in each round.
 
-        A rank whose operation fails goes no further, nor do in the end those that wait for its messages.
+        A rank whose operation fails stops, and so do the ranks that wait for its messages; without a record, its error
+        is raised at once.
         """
         walks = [collective.steps() for collective in self._collectives]
         awaited: list[Any] = [None] * self.size

@@ -14,7 +14,7 @@ compare the two. When the same collective objects run again their schedule is kn
 things, or a replay would not be exact, every rank makes its recorded steps in the event loop, with phantoms: payloads
 are there.
 
-So do collectives that say what makes all ranks do the same (`uniform`), of ranks whose messages are plain
+So do collectives that say what makes all ranks do the same (`uniform`), of ranks whose messages are simple
 (`emulator.sim.simple_messages`), on a network without shared links or hosts. An operation of the program's own may look
 at the clock, compute for some time or send messages, so that it is applied in the event loop alone. Ranks wait for each
 other for one latency alpha of the network and no longer: no message of a rank that has begun reaches another one
@@ -59,7 +59,7 @@ def applies(comm: Any, collective: Any) -> bool:
 
 
 def _suits(network: Network) -> bool:
-    """Whether no two pairs of ranks can interfere there, so that ranks may wait for each other first."""
+    """Whether a replay is exact there and no links or hosts are shared, so that ranks may wait for each other."""
     try:
         check(network)
     except NoReplay:
@@ -164,7 +164,7 @@ class Lockstep:
     # -- the steps of all ranks
 
     def _run(self) -> None:
-        """Make all steps and set the clocks; without effect if that is not known to be exact."""
+        """Make all steps, and set the clocks if a replay is exact; do nothing if a known schedule has no exact one."""
         known: list[Step] | None = self._collectives[0].schedule
         if any(one.schedule is not known for one in self._collectives):
             known = None
@@ -216,7 +216,7 @@ def _latency(network: Network) -> float:
 
 
 def _undisturbed(engine: Any, context: int) -> bool:
-    """Whether a rank's messages are plain and none is under way to it."""
+    """Whether a rank's messages are simple and none is under way to it."""
     return bool(
         engine.quick and not engine.instruments and not engine.nic.heap and not engine.loopback.heap
         and not engine.later and not engine.nic.stretch and engine.matchers[context].idle and not engine.routes.changed

@@ -16,7 +16,7 @@ from mpi4py import MPI
 from emulator.errors import UsageError
 
 _MAP_NORESERVE = getattr(mmap, "MAP_NORESERVE", 0)
-_ranges: list[tuple[int, int, Any]] = []  # address of the first byte and after the last one, and what is mapped
+_ranges: list[tuple[int, int, Any]] = []  # address of the first byte, that after the last one, what is mapped
 
 
 class PhantomRead(UsageError):
@@ -93,7 +93,7 @@ def phantom(count: int, dtype: Any = np.float32) -> Phantom:
 
 
 def _reserve(size: int) -> None:
-    """Reserve an address range twice as long as the last one, which is kept: its arrays may be under way."""
+    """Reserve `size` bytes, if possible twice the last range or more; that one is kept: its arrays may be under way."""
     longer = 2 * (_ranges[-1][1] - _ranges[-1][0]) if _ranges else mmap.PAGESIZE
     for length in sorted({size, max(size, longer)}, reverse=True):
         try:

@@ -80,7 +80,7 @@ class _Recorder:
         return self._size
 
     def note(self, kind: int, peer: int, size: int) -> int:
-        """Record a step; returns the index of a send among the sends, of a receive among the receives."""
+        """Record a step; returns the index of a send among the sends, of a receive among the receives; -1 of a wait."""
         self.rows.append((kind, peer, size))
         if kind > RECEIVE:
             return -1

@@ -227,7 +227,7 @@ class State:
         self._serve(first, service, (number, xor))
 
     def _pass(self, start: _Floats, size: int | NDArray[np.int64], ways: _Ways) -> _Floats:
-        """Pass the links on the paths; returns when the first bytes have passed the last link."""
+        """Pass the links on the paths; returns the times at which the first bytes have passed the last link."""
         if ways.links:
             start = start.copy()
         for users, links, beta in ways.links:

@@ -83,7 +83,7 @@ def watched(isolation: Isolation) -> Iterator[None]:
 
 @contextmanager
 def _stuck(isolation: Isolation) -> Iterator[None]:
-    """Refuse a wait that no audit event reports (a lock, a pipe), seen by a rank that uses no CPU time for a while.
+    """Refuse a wait that no audit event reports (a lock, a pipe): a rank that runs uses no CPU time for a while.
 
     Not while the reader of what is printed lets it wait, and only where the program leaves SIGALRM alone. One look
     decides nothing: after Ctrl-Z the next one comes at once.

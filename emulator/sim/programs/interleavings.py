@@ -5,7 +5,7 @@ source meets, which request of a set ends first and what a probe finds may diffe
 right in one run may be wrong in the next one. Here every message is late by a time of its own, drawn by a seed from a
 heavy tail (half of them by less than 3 ms, one in a hundred by more than 10 s of simulated time), so that messages that
 are under way together come in any order, and one message may be later than a long exchange between other ranks.
-The order is that of the seed alone, in which what was found happens again.
+The order depends on the seed alone, so that a failure that was found happens again with its seed.
 """
 
 from __future__ import annotations

@@ -136,7 +136,7 @@ def _fail(isolation: Isolation, comm: SimulatedComm, error: BaseException) -> No
 
 
 def _for_ranks(isolation: Isolation) -> Iterator[tuple[Any, str, Any]]:
-    """Make what a process has once (MPI's start, end and clock, `atexit`) that of the running rank."""
+    """Replacements of what a process has once (MPI's start, end and clock, `atexit`) by that of the running rank."""
     wtime, register = MPI.Wtime, atexit.register
 
     def registered(function: Callable[..., Any], *arguments: Any, **named: Any) -> Callable[..., Any]:

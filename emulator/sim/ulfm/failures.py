@@ -1,4 +1,4 @@
-"""Deaths, stops and late starts of simulated ranks, and when other ranks learn of a death.
+"""Deaths, stops and later starts of simulated ranks, and when other ranks learn of a death.
 
     kill(3)   rank 3 never runs again ── detect_s ──► the others know: waits for rank 3 end with MPI_ERR_PROC_FAILED
 
@@ -58,7 +58,7 @@ class Failures:
 
     @property
     def own(self) -> int:
-        """The running rank; -1 in a call of the loop that no rank makes."""
+        """The running rank; -1 in a call of the loop on behalf of no rank."""
         return -1 if self.loop.running is None else self.loop.running.rank
 
     def lives(self, rank: int) -> bool:

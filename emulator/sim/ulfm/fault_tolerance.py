@@ -20,7 +20,7 @@ from emulator.sim.ulfm.failures import Failures
 
 
 class SurvivorCall(JointCall):
-    """A collective call of the living members of a communicator.
+    """A collective call of those members of a communicator that are not known to be dead.
 
     Attributes
     ----------
@@ -46,7 +46,7 @@ class SurvivorCall(JointCall):
         self.look()
 
     def look(self) -> None:
-        """Complete the call once every living member has entered."""
+        """Schedule the end of the call once every member that is not known to be dead has entered."""
         if not self._settled and self.values and not self.missing:
             self._settled = True
             self.failures.on_known.remove(self.look)

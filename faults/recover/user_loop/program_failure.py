@@ -207,7 +207,7 @@ def _of_a_death(error: MPI.Exception, trace: TracebackType | None) -> UsageError
     )
 
 
-def _abort(comm: MPI.Comm, errorcode: int = 0) -> NoReturn:
+def _abort(self: MPI.Comm, errorcode: int = 0) -> NoReturn:
     """End this rank and, under `faults.run`, the job, for which the rank waits so that no other one sees it dead."""
     line = f"{_name()} called Abort({errorcode})"
     if outcome.folder() is not None:

@@ -269,7 +269,7 @@ def test_a_loop_outside_of_its_with_is_refused(tmp_path, monkeypatch) -> None:
     def rank(job: Job, number: int) -> None:
         drill = DrillContext(Journal(tmp_path, number, clock=job.platform.clock), platform=job.platform)
         loop = recovering(Comm(job, number), {"total": np.zeros(1)}, drill=drill)  # type: ignore[arg-type]
-        with pytest.raises(UsageError, match=r"with faults.recovering\(...\) as job: while"):
+        with pytest.raises(UsageError, match=r"use the loop inside 'with faults.recovering\(...\) as job:', job.next"):
             loop.next(1)
         said.append(number)
 
