@@ -211,7 +211,7 @@ class Carrier:
             request.Wait()
 
     def fidelity(self) -> dict[str, Any] | None:
-        """How well emulated time kept to the wall clock so far, over all ranks; collective. None on MPI itself."""
+        """How accurate emulated time has been so far, over all ranks; collective. None on MPI itself."""
         return None
 
     def failed(self) -> list[int]:

@@ -74,7 +74,7 @@ class Search:
         return next(iter(there), None)
 
     def _there(self) -> dict[int, float]:
-        """The sources whose next message has arrived, with its arrival time; without order only the first one found."""
+        """The sources whose next message was delivered, with arrival times; not `ordered`: only the first one found."""
         carrier = self._carrier
         if carrier.ordered:
             try:

@@ -122,7 +122,7 @@ class Recovery:
     ----------
     seconds : median from a death to the interrupted step's end, detection included, with a small state
     of_launch : seconds of it over those of the launch, without the steps done again
-    again : steps done again: the interrupted one, and the one before that not all have committed
+    again : steps done again: the interrupted one, and the one before it, which not all ranks had committed
     """
 
     seconds: float

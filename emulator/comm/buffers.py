@@ -112,7 +112,7 @@ class Incoming:
 
 
 class _Unpacking:
-    """Unpacks a receive's bytes. Its datatype is a duplicate, because a program may free its own before the receive."""
+    """Where a receive's packed bytes belong. The datatype is a duplicate: a program may free its own before."""
 
     def __init__(self, data: Any, displacement: int, datatype: MPI.Datatype) -> None:
         self.data, self.displacement, self.datatype = data, displacement, datatype.Dup()

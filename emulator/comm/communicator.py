@@ -28,7 +28,7 @@ class EmulatedComm(Probes, Pickled, ObjectCollectives, Management, Refused, MPI.
     """The processes of a real communicator on an emulated network; made by `emulator.emulate`.
 
     It has mpi4py's methods. A send completes locally when its last byte has left the sender's card, whatever its
-    size; a synchronous one when the word that it was matched is back. A receive completes when the last byte has
+    size; a synchronous one when its match has been acknowledged. A receive completes when the last byte has
     passed the receiver's card. Making communicators and agreeing on failures cost no emulated time.
 
     Its MPI handle is null on purpose: whatever reaches past the methods of this class (a C library, one-sided
@@ -210,7 +210,7 @@ class EmulatedComm(Probes, Pickled, ObjectCollectives, Management, Refused, MPI.
     # -- what a run has to say about itself
 
     def fidelity(self) -> dict[str, Any]:
-        """Report how well emulated time kept to the wall clock so far, over all ranks; collective, no emulated time.
+        """Report how accurate emulated time has been so far, over all ranks; collective, costs no emulated time.
 
         Returns
         -------

@@ -23,7 +23,7 @@ def context_number(*parts: Any) -> int:
 
 
 class Management(PointToPoint):
-    """Duplicates, splits, attributes and error handlers of a communicator."""
+    """Duplicates, splits, attributes, error handlers and failures of a communicator."""
 
     _algorithms: Any
     _hidden: Any

@@ -45,7 +45,7 @@ class NullRequest(_Composed):
 
 
 class Condition(NullRequest):
-    """A request that completes once `holds` is true, which messages to `receives` cause; costs no emulated time."""
+    """A request that completes once messages, to `receives` if given, make `holds` true; costs no emulated time."""
 
     def __init__(self, comm: Any, holds: Callable[[], bool], receives: Sequence[Operation] = ()) -> None:
         super().__init__(comm, receive=False)

@@ -28,7 +28,7 @@ def empty_status(status: MPI.Status | None) -> None:
 
 
 def describe(status: MPI.Status, source: int, tag: int, size: int, error: int = MPI.SUCCESS) -> None:
-    """Fill `status` with that of a receive of `size` bytes from rank `source`."""
+    """Fill `status` as MPI does for a receive of `size` bytes from rank `source`."""
     status.source, status.tag, status.error = source, tag, error
     status.Set_elements(_BYTE, size)
     status.Set_cancelled(False)

@@ -146,7 +146,7 @@ def _row(name: Name, one: two_samples.Difference) -> dict[str, Any]:
 
 
 def _unlike(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
-    """The properties, other than times, in which two results differ."""
+    """Which of network, ranks, cores and MPI two results differ in."""
     networks = [(result["network"] or {}).get("name", "none") for result in (first, second)]
     pairs = {
         what: [result["environment"].get(what) for result in (first, second)] for what in ("ranks", "cores", "mpi")

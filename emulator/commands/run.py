@@ -189,7 +189,7 @@ def _close(
     stalls: StallWatch, ending: Ending, engine: Any, recorder: Recorder | None, folder: Path, result: dict[str, Any],
     json: str | None, quiet: bool, full: bool,
 ) -> None:  # fmt: skip
-    """Report at exit; if that fails, end this process with an error status, as no exception of an exit handler does."""
+    """Report at exit; if that fails, set the exit status, which an exception in an exit handler would not."""
     from emulator.commands.ending import save_and_show
 
     try:
@@ -212,7 +212,7 @@ def _close(
 
 
 def _unpaced(engine: Any, ending: Ending, result: dict[str, Any]) -> str:
-    """A line on the program's own clock readings, which have no relation to emulated time without pacing."""
+    """A line on the emulated and wall time of an unpaced run, and which clocks read which; else ""."""
     if engine is None or engine.pacer.pace:
         return ""
     return (

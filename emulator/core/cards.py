@@ -60,7 +60,7 @@ class Queue:
 
         Parameters
         ----------
-        by : `order_of` the message, which nobody but other ranks' requests of the same instant is compared with
+        by : `order_of` the message; it decides only between requests of one instant
         """
         cells, cell, lock = self.cells, self.cell, self.lock
         if lock is not None:
@@ -266,7 +266,7 @@ class FairPort(Port):
         return message.first if known is None else known
 
     def next_event(self, now: float) -> float:
-        """The time after `now` at which a message's first byte arrives, or its last byte as far as is known."""
+        """The next time after `now` at which the first or the last byte of a message arrives, as far as is known."""
         waiting = [entry[3] for entry in self.heap if entry[3].due is None]
         times = [message.first if message.first > now else self._expected(message) for message in waiting]
         return min((time for time in times if time > now), default=inf)

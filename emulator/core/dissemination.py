@@ -10,7 +10,7 @@ _TAG = 30_031
 
 
 def largest(comm: Any, ranks: Sequence[int], value: float) -> float:
-    """The largest `value` of these ranks, by dissemination in log2(ranks) rounds of 8 bytes; also a barrier.
+    """The largest `value` of these ranks, by dissemination in ceil(log2(ranks)) rounds of 8 bytes; also a barrier.
 
     Source: Hensgen, Finkel, Manber, "Two algorithms for barrier synchronization", IJPP 17(1), 1988.
     """

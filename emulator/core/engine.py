@@ -121,7 +121,7 @@ class Engine(ABC):
 
     @abstractmethod
     def fidelity(self, control: Any) -> dict[str, Any]:
-        """Report how well emulated time kept to the wall clock, over all ranks of the control plane; collective."""
+        """Report how accurate emulated time has been, over all ranks of the control plane; collective."""
 
     # -- sending
 
@@ -198,7 +198,7 @@ class Engine(ABC):
         return first
 
     def _join(self, route: Route, context: int, size: int) -> tuple[float, float, float, float]:
-        """Charge a message that shares its cards and links; it is sent once it is in the socket's buffer, at once."""
+        """Charge a message that shares cards and links packet by packet; its send takes no time per byte."""
         left = self.leave(route, context, size)
         if not route.loopback and self.flows is not None:
             key, beta = (self.rank, self._token + 1), self.network.spec.beta
@@ -206,7 +206,7 @@ class Engine(ABC):
         return left
 
     def _send_again(self, *message: Any) -> None:
-        """Send the messages that a cut has held back."""
+        """Send a message that a cut has held back."""
         self.keep(self.send(*message)[1], message)
 
     def network_state(self, members: Sequence[int]) -> NetworkState:
@@ -288,7 +288,7 @@ class Engine(ABC):
         return clock.t
 
     def wait_until(self, t: float, why: Wait, peer: int = NO_PEER, token: int = 0) -> None:
-        """Set the clock to `t` unless it is later, and tell the instruments the reason of the wait."""
+        """Set the clock to `t` unless it is later, and tell the instruments the reason for the wait."""
         clock = self.clock
         if t > clock.t:
             for waited in self.instruments.waited:
@@ -310,7 +310,7 @@ class Engine(ABC):
         return self.late + sum(queue.inversions for queue in [self.loopback.queue, *self.queues])
 
     def swaps(self) -> int:
-        """Count this rank's messages that a shared card or link served after a later one of the same instant."""
+        """Count the messages that this rank put behind a later one of the same instant, at a shared card or link."""
         return sum(queue.swaps for queue in [self.loopback.queue, *self.queues])
 
     def reset_counts(self) -> None:

@@ -50,7 +50,7 @@ class FluidModel:
 
     Attributes
     ----------
-    time : how far
+    time : emulated time (s) up to which they have been followed
     """
 
     def __init__(self, capacity: Sequence[float], through: dict[int, list[Piece]]) -> None:

@@ -31,7 +31,7 @@ class Instrument:
     """
 
     def phase(self, name: str, **info: object) -> None:
-        """Called when an algorithm enters a named phase; `step` in `info` is its step number, if it has one.
+        """Called when an algorithm enters a named phase.
 
         `info` may hold `step`, the number of its step, and `recovery`: until the next phase the rank recovers from a
         death, and does none of the program's work.
@@ -60,7 +60,7 @@ class Instrument:
         """
 
     def waited(self, why: Wait, since: float, until: float, peer: int, token: int) -> None:
-        """Called after this rank's clock stood from `since` to `until` for another reason than a receive.
+        """Called when this rank has waited from `since` to `until` for another reason than a receive.
 
         `peer` is the rank that it waited for, or NO_PEER, and `token` names the message, if any.
         """

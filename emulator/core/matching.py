@@ -77,7 +77,7 @@ class Matcher:
     # -- messages
 
     def arrive(self, message: Arrival, now: float) -> None:
-        """Match a message that has physically arrived in a paced run, where the wall clock has reached `now`."""
+        """Match a message that has physically arrived in a paced run at emulated time `now`."""
         if self._any_source and (self.later or message.first > now):
             self._deferred = True
             self._keep(message)
@@ -235,7 +235,7 @@ class Matcher:
         return best
 
     def _oldest(self, source: int, tag: int) -> Arrival | None:
-        """The unexpected message of a source that arrived first."""
+        """The unexpected message of a source and a tag (or any tag) that arrived first."""
         by_tag = self._unexpected.get(source)
         if by_tag is None:
             return None

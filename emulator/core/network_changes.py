@@ -44,7 +44,7 @@ class Change:
         self.windows: list[tuple[float, float]] = []
 
     def holds(self, now: float, destination: int, context: int, tag: int, payload: Any, size: int, sync: Any) -> bool:
-        """Hold back (or drop) a message that meets a cut without a known end; returns whether it did."""
+        """Hold back a message at a cut without a known end, drop one at a cut that loses it; returns whether it did."""
         if now >= self.open_at:
             return False
         if self.lost:

@@ -103,11 +103,11 @@ class ByProtocol:
         return start, end, first, 0.0
 
     def waits(self, message: Arrival) -> bool:
-        """Whether a message waits for its receive (rendezvous)."""
+        """Whether a message is sent by rendezvous: its bytes wait for its receive."""
         return not message.flags & LOOPBACK and self.protocol.rendezvous(message.size)
 
     def match(self, receive: Receive, message: Arrival) -> None:
-        """Match a message that waits for its receive: its bytes are sent now; see `Engine.match`."""
+        """Give a message to a receive, see `Engine.match`; in a rendezvous its bytes are sent now."""
         if not self.waits(message):
             self._match(receive, message)
             return

@@ -79,11 +79,11 @@ class Connection:
         self._window, self._used = 0.0, -1e300
 
     def delay(self, stream: int, sequence: int, size: int) -> float:
-        """Seconds by which message number `sequence` of a stream is later than by alpha + n beta."""
+        """Seconds beyond alpha + n beta that message number `sequence` of a stream takes; the message is sent now."""
         return self._path.delay(stream, sequence, size) + self.begin(self._clock.t, size)
 
     def begin(self, time: float, size: int) -> float:
-        """Seconds that a message's size and the window at a time add; the message is sent."""
+        """Seconds that segments and slow start add to a message sent at `time`, whose bytes then open the window."""
         spec, extra = self._spec, 0.0
         for segment in spec.segments:
             if size > segment.above:

@@ -67,7 +67,7 @@ Row = tuple[float, list[tuple[int, int, int, int]]]
 
 
 def of_rank(now: float, routes: Routes) -> Row:
-    """The messages and bytes that one rank has sent."""
+    """The messages and bytes that one rank has sent to each other, and its emulated time `now`."""
     return now, [(routes.host, way.host, way.messages, way.bytes) for way in routes.values() if way.messages]
 
 
@@ -82,7 +82,7 @@ def total(network: Network, rows: Sequence[Row]) -> Traffic:
 
 
 def _resources(network: Network, pairs: dict[tuple[int, int], tuple[int, int]]) -> list[Resource]:
-    """Add the traffic of pairs up over the resources that they use."""
+    """The load of each card and link by the traffic of pairs of hosts, the busiest first."""
     loads: dict[str, tuple[int, int, float]] = {}
 
     def load(name: str, messages: int, size: int, busy: float) -> None:

@@ -75,7 +75,7 @@ class Backoff:
         self.restart(longest)
 
     def restart(self, longest: float, ramp: bool = True) -> None:
-        """Start again with another longest nap; without `ramp` every pause is one."""
+        """Start again with another longest nap; without `ramp` every pause has that length."""
         self.longest = longest
         self.turns = 0 if ramp else self.yields
         self.nap = min(max(_FIRST_NAP_S, min(longest / 8, _FIRST_NAP_AT_MOST_S)), longest) if ramp else longest

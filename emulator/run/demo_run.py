@@ -225,7 +225,7 @@ class Run:
             self.warnings.append(text)
 
     def fail(self, text: str) -> None:
-        """Record a failed check on rank 0: the run continues, and its exit status is 1."""
+        """Record a failed check, which only rank 0 reports: the run continues, and its exit status is 1."""
         self.failures.append(text)
         if self.rank == 0:
             print(f"FAILED: {text}", file=sys.stderr, flush=True)
@@ -263,7 +263,7 @@ class Run:
             self.unwritten = page.keep(self.folder, self.result, self.console, self.unwritten)
 
     def save_unfinished(self) -> bool:
-        """Save what the demo and its measurements have so far; returns whether there was anything."""
+        """Save what the demo and its measurements have so far; returns whether the run folder has a result."""
         from emulator.measure import terms
 
         if self.launch.number > 1:  # the launches before this one have left a whole result

@@ -120,7 +120,7 @@ def interrupted(begun: Sequence[Run]) -> int:
 
 
 def _finish(run: Run) -> int:
-    """Save, print the run folder, and agree on the exit status."""
+    """Save and print the result, write its page, and agree on the exit status."""
     fidelity = carrier.of(run.comm).fidelity()
     if fidelity is not None:
         run.result |= {"fidelity": fidelity, "pace": fidelity["pace"]}

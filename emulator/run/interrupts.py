@@ -35,7 +35,7 @@ class SaverOnSignal:
     Parameters
     ----------
     folder : the run folder
-    save : saves the result so far and returns whether there was anything to save
+    save : saves the result so far and returns whether the run folder has a result
     """
 
     def __init__(self, folder: Path, save: Callable[[], bool]) -> None:

@@ -104,7 +104,7 @@ def count(asked: int | None, emulated: bool, traced: bool) -> int:
 
 
 def take_up(run: Run) -> None:
-    """On rank 0, continue the result that earlier launches have left in the run folder.
+    """Take the start time and environment from the result of earlier launches in the run folder; on rank 0.
 
     Not its failures: they are wrong elements, which `join` adds to those of this launch, so that they are said again.
     """
@@ -147,7 +147,7 @@ def _keep_wrong(found: Mapping[str, Any], series: Sequence[Series]) -> None:
 
 
 def _earlier(run: Run) -> dict[Path, Rows]:
-    """The last runs, in order, that measured the same with the present code on the same machine.
+    """The last runs (at most 5, oldest first) that measured the same with the present code on the same machine.
 
     Returns
     -------

@@ -1,6 +1,6 @@
 """Report who waits for whom in a job that makes no progress: a table on a terminal, a line in a pipe.
 
-Rank 0 looks at the notes that ranks leave of long waits (`emulator.wire.wait_board`), in a thread. It speaks when a
+Rank 0 looks at the notes that ranks leave of long waits (`emulator.wire.wait_board`), in a thread. It reports when a
 rank has waited for `PATIENCE_S`, and again each time that the wait has become twice as long.
 """
 
@@ -70,7 +70,7 @@ class StallWatch:
 
 
 def table(waiters: Sequence[Waiter], ranks: int) -> list[Item]:
-    """A table of which rank waits for which and how long, and of a cycle of ranks, if there is one."""
+    """A table of which rank waits for which and how long, then a line on a cycle of ranks, if there is one."""
     from emulator.report.model import Column, Table  # not needed by ranks, whose start counts
 
     columns = [
@@ -87,7 +87,7 @@ def table(waiters: Sequence[Waiter], ranks: int) -> list[Item]:
 
 
 def line(waiters: Sequence[Waiter]) -> str:
-    """The content of `table` as one line."""
+    """One line on the ranks that have waited longest and for which, and on a cycle, if there is one."""
     first = sorted(waiters, key=lambda one: -one.seconds)
     told = [f"rank {one.rank} waits for {_awaited(one)}" for one in first[:_SHOWN_IN_A_LINE]]
     if len(first) > _SHOWN_IN_A_LINE:

@@ -97,7 +97,7 @@ def _exchange(comm: Any, rounds: int) -> None:
 
 
 def adapt(comm: Any) -> None:
-    """Raise the pace between repetitions if receives of the last ones were late; collective."""
+    """Raise the pace between repetitions if more than `GOOD_SHARE` of the last receives were late; collective."""
     engine = comm.engine
     deadlines, overruns, _ = engine.pacer.figures()
     recent = np.array([deadlines - engine.judged[0], overruns - engine.judged[1]])

@@ -75,7 +75,7 @@ def emulate(
 
 
 def _find_pace(engine: WireEngine, emulated: EmulatedComm, tick: Callable[[float], object]) -> None:
-    """Find the pace, and reset the counts of the messages sent for it."""
+    """Find the pace, and reset emulated time and the counts of the messages sent for it."""
     from emulator.wire import automatic_pace
 
     engine.automatic = True
@@ -86,7 +86,7 @@ def _find_pace(engine: WireEngine, emulated: EmulatedComm, tick: Callable[[float
 
 
 def _drain_before_finalize(engine: WireEngine) -> None:
-    """Receive what others still send before MPI ends, at exit or by MPI.Finalize in the program."""
+    """Make this rank receive what others still send before MPI ends, at exit or by MPI.Finalize in the program."""
 
     def last(comm: Any, keyval: int, value: Any) -> None:
         engine.drain()

@@ -197,8 +197,9 @@ class WireEngine(Waiting):
         return ranks
 
     def align(self, t: float, comm: Any) -> None:
-        """If paced, restart emulated time at `t` now, so that earlier stalls make no message late; may raise an
-        automatic pace.
+        """If paced, restart emulated time at `t` now, so that no earlier stall makes a message late.
+
+        It may raise an automatic pace.
         """
         if not self.pacer.pace:
             return

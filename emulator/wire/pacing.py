@@ -39,7 +39,7 @@ class Pacer(clock.Pacer):
         self.overruns = 0
 
     def nap(self, latency: float) -> float:
-        """The longest nap between two polls for a message with a latency of `latency` seconds."""
+        """The longest nap (wall s) between two polls for a message with a latency of `latency` emulated seconds."""
         return max(_SHORTEST_NAP_S, latency * self.pace / 6)
 
     def restart(self, t: float, wall: float) -> None:

@@ -117,7 +117,7 @@ class SharedClocks:
         return first
 
     def lock(self, which: int) -> RecordLock:
-        """The lock of a number."""
+        """The lock on byte `which` of the shared file."""
         return RecordLock(self._file, which)
 
 

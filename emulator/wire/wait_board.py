@@ -60,7 +60,7 @@ class WaitBoard:
         self._cells[self._own] = 0.0
 
     def waiters(self, least_s: float = 0.0) -> list[Waiter]:
-        """List the ranks of this machine that have been waiting for that many seconds."""
+        """List the ranks of this machine that have been waiting for at least `least_s` seconds."""
         now, found = perf_counter(), []
         for rank in self.ranks:
             since, peer, tag = self._cells[_CELLS * rank : _CELLS * (rank + 1)].tolist()

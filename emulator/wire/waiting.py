@@ -107,7 +107,7 @@ class Waiting(Engine):
         return self.pacer.nap(self.pacer.latency if source < 0 else self.routes[source].back)
 
     def _sleep(self, hint: float, nap: float) -> None:
-        """Sleep until emulated time `hint` in slices, because others may need this rank to receive long messages."""
+        """Sleep until emulated time `hint` or for one slice, as others may need this rank to receive long messages."""
         deadline = self.pacer.wall(hint)
         slice_end = clocks.perf_counter() + max(1e-3, nap)
         if deadline <= slice_end:

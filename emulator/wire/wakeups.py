@@ -61,7 +61,7 @@ class Wakeups:
         self._pointer = ctypes.byref(self._until)
 
     def sleep(self, seconds: float) -> None:
-        """Sleep until another rank wakes this one, at most for that many seconds."""
+        """Sleep until another rank wakes this one, at most for `seconds`."""
         self.pay()
         if not self.available:
             time.sleep(seconds)
