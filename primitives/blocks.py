@@ -39,7 +39,7 @@ def split(items: Any, parts: int) -> list[Any]:
 
 
 class Blocks(Sequence[Any]):
-    """The result of `split`; each block is made when it is accessed, so that many of them take no memory.
+    """The blocks of `split`, each made when it is accessed, so that many of them take no memory.
 
     Attributes
     ----------

@@ -222,7 +222,7 @@ class Outbox:
         return not self._under_way
 
     def drain(self) -> None:
-        """Wait until every send is complete; a failed one is dropped."""
+        """Wait until every send is complete or has failed; then raise the last error that `lost` was not told of."""
         failure = None
         while self._under_way:
             try:

@@ -106,7 +106,7 @@ class Agreements:
         return buffer[0], True
 
     def _align(self, word: int, wait: Wait) -> tuple[int, bool] | None:
-        """Agree on a new communicator whether some ranks have the word's outcome already, and return it if so."""
+        """Agree on a new communicator whether other ranks have this word's outcome already; return it, None if not."""
         here, before = 1 << self._count % 3, 1 << (self._count - 1) % 3
         said = self._agree_once(here | before, wait)
         if said is None:

@@ -1,4 +1,4 @@
-"""Look up dead ranks in MPI, and the error of a recovery that cannot go on."""
+"""The dead ranks that MPI knows of, and the error of a recovery that cannot go on."""
 
 from __future__ import annotations
 

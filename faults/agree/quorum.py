@@ -16,6 +16,6 @@ from collections.abc import Collection
 
 
 def has_quorum(reached: Collection[int], members: Collection[int]) -> bool:
-    """Whether a rank that reaches these ranks, itself included, may go on without the others."""
+    """Whether a rank that reaches these ranks, itself included, may go on without the other members."""
     here = set(reached) & set(members)
     return 2 * len(here) > len(members) or (2 * len(here) == len(members) > 0 and min(members) in here)

@@ -185,7 +185,7 @@ class SurvivorGroup:
                 return Decision(bool(head & 1), alive, rounds, head >> 1 & ANY, not head >> 4)
 
     def _await_report(self) -> None:
-        """Wait until MPI reports the death that caused an error, because a revocation can arrive before that report.
+        """Wait at most `_HEAR_S` for MPI to report the death that caused an error: a revocation can arrive before that.
 
         News arrive while a communicator makes progress. COMM_SELF has no other rank that could die or revoke it, so its
         progress is denied by neither.
@@ -235,7 +235,7 @@ class SurvivorGroup:
 
 
 def shrink(comm: MPI.Comm) -> MPI.Intracomm:
-    """Build a communicator of the living ranks, on which they agree before its first use, because that can hang.
+    """Build a communicator of the living ranks; they agree on it before its first use, which could hang otherwise.
 
     Raises
     ------
@@ -279,7 +279,7 @@ def sleepy(
     doze_s: float = 0.0,
     clock: Clock = LOCAL.clock,
 ) -> bool:
-    """Wait for a request in naps that grow longer, because each test takes a core from ranks that work for 20 us.
+    """Wait for a request in naps that grow longer, because each test takes a core for 20 us from ranks that work.
 
     As long as `calm()` is true, no rank needs this process, and it tests every `doze_s` seconds only.
     """

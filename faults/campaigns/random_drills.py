@@ -89,7 +89,7 @@ def jobs(patterns: Sequence[str], policies: Sequence[str], base: Request) -> tup
 
 
 def draw(base: Request, number: int, chosen: Sequence[Job] = USUAL) -> Trial:
-    """Draw the trial `number`: `base` with up to its number of ranks, and faults."""
+    """Draw trial `number` of the seed of `base`: `base` with at most as many ranks, and faults."""
     dice = random.Random(f"soak/{base.seed}/{number}")
     ranks = dice.randint(min(6, base.ranks), base.ranks)
     pattern, recovery = dice.choice(chosen)

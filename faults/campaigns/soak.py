@@ -46,7 +46,7 @@ class Tally:
 
 
 def trials(kills: int, base: Request, chosen: Sequence[Job] = USUAL) -> Iterator[Trial]:
-    """Yield trials of a soak in which every kill fires."""
+    """Yield the trials that a soak runs if every kill fires, until they have `kills` kills."""
     number = fired = 0
     while fired < kills:
         trial = draw(base, number, chosen)

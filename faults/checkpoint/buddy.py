@@ -66,7 +66,7 @@ class Buddy:
         return sorted(step for step in self._steps if step >= 0)
 
     def save(self, step: int, state: State) -> None:
-        """Copy every rank's state as of `step` to its right neighbour; collective. An error leaves the last copy."""
+        """Copy every rank's state as of `step` to its right neighbour; collective. An error leaves the save before."""
         # A step that is tried again replaces its own copy, not that of the step before.
         slot = self._steps.index(step) if step in self._steps else self._next
         self._steps[slot], self._next = -1, slot
@@ -122,7 +122,7 @@ class Buddy:
                 np.copyto(state[name], part)
 
     def _parts(self, values: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
-        """Views, as bytes, of the arrays that were copied into one buffer."""
+        """Views, with dtype and shape, of the arrays that were copied into a buffer of bytes."""
         first = 0
         for name, (dtype, shape, size) in self._layout.items():
             yield name, values[first : first + size].view(dtype).reshape(shape)

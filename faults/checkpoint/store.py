@@ -143,7 +143,7 @@ class Store:
 
     # -- reading -----------------------------------------------------------------------------------
     def steps(self) -> list[int]:
-        """Steps of which the folder has at least one part, oldest first."""
+        """Steps that have a folder, complete or not, oldest first."""
         return sorted(int(path.name) for path in self.folder.iterdir() if _STEP.fullmatch(path.name))
 
     def _all_there(self, step: int) -> bool:

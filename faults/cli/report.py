@@ -34,7 +34,7 @@ from faults.simulate.costs import JobCosts
 def over(request: Request, ranks: int) -> dict[str, Any]:
     """Result fields about the network of `ranks` ranks, and the given times of simulated jobs.
 
-    None where it is the transport as it is.
+    Empty on bare MPI.
     """
     if request.network is None:
         return {}
@@ -67,7 +67,7 @@ class Report:
 
     @contextmanager
     def begun(self, ranks: int, given: str | None = None, **about: Any) -> Iterator[Path]:
-        """The run folder, made at first use; a rejected run leaves none.
+        """Make the run folder for the block; a rejected run leaves none.
 
         Parameters
         ----------

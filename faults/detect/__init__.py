@@ -66,7 +66,7 @@ class Heartbeat:
 
 
 def _no_watch(board: StatusBoard, limit_s: float) -> None:
-    """Return no suspicions: the MPI runtime reports the deaths."""
+    """Make no watcher: the MPI runtime reports the deaths."""
 
 
 def _no_part(board: StatusBoard, member: int, members: int, attempt: int, limit_s: float) -> None:

@@ -38,7 +38,7 @@ def settings(limit_s: float) -> Settings:
 
 
 def start(board: StatusBoard, member: int, members: int, attempt: int, limit_s: float) -> None:
-    """Start this member's thread, which runs from when all members have started to the end of the process."""
+    """Start this member's thread, which takes part from when all members have started to the process's end."""
     swim = Member(board, member, members, attempt, limit_s)
     threading.Thread(target=swim.take_part, name="swim", daemon=True).start()
 
@@ -90,7 +90,7 @@ class Member:
             self._swim = Swim(self.member, range(self.members), self.settings, seed=generation, now=first)
 
     def _next(self) -> Message | None:
-        """The next message since the last restart, or None when something is due."""
+        """Receive a message; None if something is due first, or if the message is from before the last restart."""
         due = self.settings.period_s if self._swim.evicted else self._swim.due - self._clock.now()
         self._box.settimeout(min(max(due, 1e-3), _LOOK_S))
         try:

@@ -134,7 +134,7 @@ def _committed_once(records: Sequence[Record], last_attempt: int, steps: int) ->
 
 
 def _commits_of(records: Sequence[Record], attempt: int, leavers: bool = False) -> dict[int, list[int]]:
-    """Each member's committed steps in order; with `leavers` only of members that left as they were told."""
+    """Each member's committed steps in order; with `leavers` only of members that left by themselves."""
     left = {r["member"] for r in records if (r["what"], r["attempt"]) == (What.LEFT, attempt)}
     found: dict[int, list[int]] = {}
     for r in records:

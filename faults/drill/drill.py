@@ -206,7 +206,7 @@ def _own_checkpoints(spec: JobSpec, job: str) -> str:
 
 
 def _steady_state(job: JobSpec, folder: Path, mpi: mpirun.Mpi) -> float:
-    """Seconds per step of the fault-free run, which must pass all checks."""
+    """Run the job without faults and return its duration (s); it must pass all checks."""
     _, calm = launch_once(replace(job, events=[]), folder, mpi)
     if not calm.recovered:
         raise UsageError(

@@ -33,7 +33,7 @@ _GIVEN = "s"  # a rank that joins is given the state; a further death then inter
 
 
 def check(finished: Finished, found: Sequence[Episode]) -> tuple[bool, str]:
-    """Check all of these rules for every recovery; returns the first violation."""
+    """Check all of these rules for every recovery; returns whether they hold, and the first violation if not."""
     if why := _out_of_order(finished.records) or _needless(finished):
         return False, why
     for episode in found:

@@ -44,7 +44,7 @@ def work(spec: JobSpec, folder: Path, tools: DrillContext) -> None:
 
 
 def leave(tools: DrillContext) -> None:
-    """Record on board and journal that this rank leaves as it was told."""
+    """Record on board and journal that this rank ends by itself, not by a fault."""
     tools.journal.write(What.LEFT)
     if tools.recorder is not None:
         tools.recorder.close()

@@ -139,7 +139,7 @@ def _met(records: Sequence[Record]) -> dict[str, Record]:
 
 
 def deaths(records: Sequence[Record]) -> list[Death]:
-    """List kills and hangs that fired at a process that had not left before."""
+    """List kills and hangs that fired at a process that did not leave by itself, in order of time."""
     left = {(r["member"], r["attempt"]) for r in records if r["what"] == What.LEFT}
     departed = {(r["member"], r["attempt"]): r["at"] for r in records if r["what"] == What.DEPARTED}
     found = [

@@ -38,7 +38,7 @@ def claim(board: StatusBoard, event: Event, attempt: int) -> bool:
 
 
 def holder(board: StatusBoard, rank: int) -> int | None:
-    """The process that a fault at `rank` hits now: the one in that place, else the waiting spare of that number."""
+    """The member that a fault at `rank` hits now: the one in that place, else the waiting spare of that number."""
     rows = board.rows
     at_work = np.flatnonzero((rows["state"] == WORKING) & (rows["place"] == rank))
     if len(at_work):

@@ -130,7 +130,7 @@ class Injector(Instrument):
         ]
 
     def _fire(self, index: int, event: Event, at: float) -> None:
-        """Fire an event at `at`: a signal by a kernel timer, anything else at this rank's next named point."""
+        """Fire an event at `at`: a signal by a kernel timer, others at this rank's next step or named point."""
         self._armed.add(index)
         if event.kind.signal is None and at > self._clock.now():
             self._pending.append((at, index, event))
@@ -185,7 +185,7 @@ class Injector(Instrument):
         array[...] = flat.reshape(array.shape)
 
     def spoil(self, message: memoryview) -> None:
-        """Flip a bit of a message that has arrived, for each pending `flip` event."""
+        """Flip a bit of a message that has arrived, for each pending ``flip ... in message`` fault."""
         for event in self._flips:
             draw = _draw_of(event)
             message[int(draw.integers(len(message)))] ^= 1 << int(draw.integers(8))

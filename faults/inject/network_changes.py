@@ -59,7 +59,7 @@ def _recorded(comm: MPI.Intracomm, spec: JobSpec, drill: DrillContext) -> MPI.In
 
 
 def _listened_to(comm: MPI.Intracomm, drill: DrillContext) -> MPI.Intracomm:
-    """The communicator, after the injector is made a listener for phases, and all instruments for faults."""
+    """Return the communicator, after adding the injector to its instruments, all of which are told of faults."""
     if drill.injector is not None:
         drill.injector.instruments = instruments = emulator.carrier.of(comm).instruments
         instruments.append(drill.injector)

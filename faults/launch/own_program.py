@@ -190,7 +190,7 @@ class _Job:
         return None
 
     def _not_by_itself(self, processes: list[Process], ended_for: str, stalled: bool) -> str:
-        """Why the launch failed, if neither the program nor a policy can help; else empty."""
+        """Why the launch failed, if that is no fault of the program and no policy recovers from it; else empty."""
         if lost := lost_early(processes, self.ranks):
             return f"{lost.how} {EARLY}"
         said = {one.word for one in processes if one.began}

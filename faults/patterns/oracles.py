@@ -141,7 +141,7 @@ def replayed_gossip(spec: JobSpec, folder: Path, results: Results) -> Finding:
 
 
 def _mixed(spec: JobSpec, records: Sequence[dict[str, Any]]) -> np.ndarray:
-    """Replay all rounds; a rank uses its own value for a missed message, and messages of dead ranks are left out."""
+    """Replay all rounds; a rank uses its own value for a missed message, so dead ranks are replayed but not heard."""
     mpirun.prepare()  # the primitives import MPI, which must not be initialised in the launcher
     from faults.patterns.gossip import mixing_of
 

@@ -78,7 +78,7 @@ def _look(route: Route, failure: MPI.Exception | None, service: ParameterServer)
 def _stepper(
     route: Route, training: Training, steps: int, workers: range, load: np.ndarray, shards: int
 ) -> Callable[[Client], tuple[np.ndarray, int]]:
-    """Run a worker's loop (pull, compute its shards, push); returns the model and the number of damaged ballasts."""
+    """Make a worker's loop (pull, compute its shards, push), returning the model and the count of damaged ballasts."""
     own = training.own(route.rank - workers.start, len(workers))
 
     def train(worker: Client) -> tuple[np.ndarray, int]:

@@ -94,7 +94,7 @@ def _is_before(one: When, other: When) -> bool:
 
 
 def _check_two_ends(rank: int, first: Event, second: Event, refilled: bool) -> None:
-    """Reject two deaths of one rank unless it is replaced between them, which never happens within a step."""
+    """Reject two deaths of one rank unless it can be replaced between them, which is impossible within a step."""
     same_step = first.when.step is not None and first.when.step == second.when.step
     same_moment = _moment(first.when) == _moment(second.when) and first.when.time_s is None
     if refilled and not same_step and not same_moment and first.when != second.when:

@@ -32,7 +32,7 @@ class Target:
 
 @dataclass(frozen=True)
 class When:
-    """The instant of a fault, and `offset_s` seconds after it, which a kernel timer measures."""
+    """When a fault fires: `offset_s` seconds after the given step, named point, recovery or time on a clock."""
 
     step: int | None = None
     phase: str | None = None
@@ -87,7 +87,7 @@ class Event:
 
     @property
     def surely_ends_rank(self) -> bool:
-        """Whether it does so in every run; the last events of a rate may come after the run's end."""
+        """Whether the event ends a rank for good in every run; the last ones of a rate may come after the run's end."""
         return self.ends_rank and not self.rated
 
     def to_json(self) -> dict[str, Any]:

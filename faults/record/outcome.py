@@ -82,12 +82,12 @@ class Process:
 
     @property
     def killed(self) -> bool:
-        """Whether a signal ended the process that it had not sent to itself."""
+        """Whether the process was ended by a signal that it had not sent to itself."""
         return self.code is not None and self.code < 0 and self.said not in _ENDED_THEMSELVES
 
     @property
     def word(self) -> str:
-        """The status that it wrote, or `LEFT` where it ended well after the loop, for example by ``os._exit(0)``."""
+        """The status that it wrote, or `LEFT` where it ended with status 0 after the loop, as by ``os._exit(0)``."""
         return LEFT if self.said == REACHED and self.code == 0 else self.said
 
     @property
@@ -121,7 +121,7 @@ def say(word: str) -> None:
 
 
 def conclude(well: bool) -> None:
-    """Record that the loop has ended."""
+    """Record that the loop has ended, `well` or by a failure."""
     if not well:
         fail()
         return

@@ -96,7 +96,7 @@ class StatusBoard:
         return int(np.max(self.rows["step"], where=at_work, initial=-1))
 
     def leave(self, member: int) -> None:
-        """Mark this process as ended on purpose, so that no detector reports it."""
+        """Mark a process as ended on purpose, so that no detector reports it."""
         self.rows["state"][member] = LEFT
 
     def working(self, attempt: int) -> list[int]:

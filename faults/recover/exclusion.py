@@ -64,7 +64,7 @@ class Route(GuardedLoop):
             self.drill.journal.write(What.COMMIT, step=step)
 
     def follow(self, others: Sequence[int]) -> None:
-        """Count the steps of the slowest other living rank, on a rank that serves and has no steps of its own.
+        """Count the steps of the slowest living rank of `others`, on a rank that serves and has no steps of its own.
 
         It looks at the board now and then beside its work, so that a fault can meet a server at a step of its workers.
         """
@@ -85,7 +85,7 @@ class Route(GuardedLoop):
         self._clock.every(_FOLLOW_EVERY_S, look, self._over)
 
     def need(self, role: str, ranks: Iterable[int]) -> None:
-        """Require that at least one of these ranks lives; a later call replaces the ranks of the role."""
+        """Require that one of these ranks lives, or the job fails; a later call replaces the ranks of the role."""
         self._needed[role] = set(ranks)
 
     def agree(self) -> list[int]:

@@ -164,7 +164,7 @@ class JobProcesses:
         return heirs and len(holders) > 1 and set(holders).isdisjoint(decision.alive)
 
     def grows(self, room: Callable[[], bool], step: int, waits: bool) -> bool:
-        """Whether new processes are ready for empty places; the coordinator starts them if there is room.
+        """Whether this rank coordinates and new processes for empty places are ready; it starts them if there is room.
 
         Parameters
         ----------
@@ -181,7 +181,7 @@ class JobProcesses:
         return self.group.work_comm.Is_revoked() or self.group.comm_beside.Is_revoked()
 
     def tries(self, error: MPI.Exception) -> float:
-        """How often a step may fail with this error without a known death."""
+        """How often a step may fail with this error; without limit if a death explains it."""
         return step_errors.tries(error, self.group.death_is_news(), self.revoked)
 
     def programs_own(self, error: MPI.Exception) -> bool:

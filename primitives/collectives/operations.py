@@ -60,7 +60,7 @@ NAMED: dict[str, Operation] = {operation.name: operation for operation in (SUM, 
 
 
 def _location(better: np.ufunc) -> Callable[[Array, Array, Array], object]:
-    """Apply MPI's MINLOC or MAXLOC to (value, index) pairs: the better value, among equals the lower index."""
+    """Make MPI's MINLOC or MAXLOC of (value, index) pairs: the better value, among equals the lower index."""
 
     def apply(a: Array, b: Array, out: Array) -> None:
         value, index = a.dtype.names or ("value", "index")

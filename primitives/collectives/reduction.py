@@ -1,4 +1,4 @@
-"""Call a reduction of `send` into `recv`, with the persistent collective that an earlier call has made.
+"""Call a reduction of `send` into `recv`, with the persistent collective that an earlier call like it has made.
 
 Persistent requests are bound to addresses. Two ways lead there:
 
@@ -79,7 +79,7 @@ def output(send: Array, recv: Output) -> Array:
 
 
 def reduce_into(comm: MPI.Intracomm, send: Array, recv: Output, op: object, key: Hashable, make: Maker) -> Array:
-    """Run a collective for a long call, or for the first of its kind on the communicator.
+    """Run the collective of a call with long arrays, or of the first call of its kind on the communicator.
 
     Parameters
     ----------

@@ -129,7 +129,7 @@ def geometric_median(updates: ArrayLike, liars: int) -> Vector:
 
 
 def _weiszfeld(rows: NDArray[np.float64], point: Vector, touching: float) -> Vector:
-    """Do one step: the mean of the rows weighted by 1 / distance; a row at distance 0 counts with its own weight."""
+    """Do one step: the mean of the rows weighted by 1 / distance; rows within `touching` of the point hold it back."""
     distances = np.linalg.norm(rows - point, axis=1)
     away = distances > touching
     if not away.any():
@@ -204,7 +204,7 @@ class Rule:
         return self.combine is not None
 
     def most_liars(self, updates: int) -> int:
-        """Largest number of liars that it tolerates among that many updates; -1 if it cannot work with so few."""
+        """Largest number of liars that it tolerates among that many updates; below 0 if it cannot work with so few."""
         return (updates - self.margin) // 2 if self.tolerates else 0
 
     def tolerating(self, liars: int) -> Aggregate:

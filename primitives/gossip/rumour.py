@@ -109,7 +109,7 @@ def _check(peers: Peers, rumour: NDArray, origin: int, mode: str, rounds: int | 
 
 
 def _round(peers: Peers, rumour: NDArray, heard: Heard, contacts: Contacts, mode: str, number: int) -> None:
-    """Do one round: contacts, then, with pull, answers. A rank informed in it forwards the rumour only later."""
+    """Do one round: contacts, then, with pull, answers. A rank informed in it forwards the rumour from the next."""
     me, knew = peers.rank, heard.at is not None
     target, callers = contacts.targets[me], contacts.callers[me]
     carries = knew and mode != "pull"

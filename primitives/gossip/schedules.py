@@ -30,7 +30,7 @@ Edges = list[tuple[int, int, float]]
 
 
 def one_peer_exponential(p: int) -> list[Mixing]:
-    """Schedule that in round k sends to i + 2^k and halves: exact after lg p rounds if p is a power of two."""
+    """Schedule that in round k sends to i + 2^k and halves: exact after lg p rounds if p = 2^m, else in the limit."""
     schedule = []
     for k in range(max(1, (p - 1).bit_length()) if p > 1 else 0):
         step = 1 << k
@@ -107,7 +107,7 @@ def _simple(ranks: Sequence[int]) -> list[Edges]:
 
 
 def random_matching(graph: Graph, seed: int, round_number: int) -> Mixing:
-    """Schedule of pairwise gossip in rounds: a random maximal matching of a two-way graph; each pair averages.
+    """A round of pairwise gossip: a random maximal matching of a two-way graph, in which each pair averages.
 
     The draw depends on (seed, round) alone, so all ranks make the same one without talking.
     """

@@ -44,7 +44,7 @@ class Update:
 
 @dataclass(frozen=True)
 class Message:
-    """A datagram; `subject` is the member to be pinged by a PING_REQ, `sequence` is repeated in the ACK."""
+    """A datagram; `subject` is the member that a PING_REQ wants pinged, `sequence` is repeated in the ACK."""
 
     kind: Kind
     source: int

@@ -77,7 +77,7 @@ class Settings:
         return self.period_s / 3 if self.ping_timeout_s is None else self.ping_timeout_s
 
     def suspicion(self, n: int) -> float:
-        """Seconds from suspicion to death in a group of n."""
+        """Seconds from the suspicion of a member to its declaration as dead, in a group of n."""
         periods = max(4.0, 2 * math.log2(n)) if self.suspicion_periods is None else self.suspicion_periods
         return periods * self.period_s
 

@@ -46,7 +46,7 @@ class Half(Compression):
 
 
 class TopK(Compression):
-    """Compression to the `share` of rows with the largest entries, with error feedback by table (`residual`)."""
+    """Compression to the `share` (0, 1] of rows with the largest entries, with error feedback by table (`residual`)."""
 
     sparse = True
 

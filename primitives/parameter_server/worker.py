@@ -167,7 +167,7 @@ class Worker:
         self._close(set())
 
     def flush(self) -> None:
-        """Wait until every push so far has been applied in order by all replicas of its shard."""
+        """Wait until every push so far has reached all replicas of its shard; under bsp it may take effect later."""
         self.channel.number += 1
         headers = [self.channel.header(messages.FLUSH, shard) for shard in self.layout.shards]
         for asked in [self.channel.ask(PendingRequest(header)) for header in headers]:
@@ -188,7 +188,7 @@ class Worker:
         self.channel.goodbye()
 
     def _request(self, table: str, keys: Keys, out: Array | None) -> tuple[int, ShardedKeys]:
-        """Make a numbered pull, after checking its keys and `out`."""
+        """Number a pull after checking its keys and `out`; returns the table's index and the split keys."""
         index = self.layout.table(table)
         spec, sharded = self.layout.tables[index], self._sharder.shard(index, keys)
         if out is not None and (out.shape != spec.shape(sharded.rows) or out.dtype != spec.dtype):

@@ -246,7 +246,7 @@ class Coordinator:
 
     @property
     def _busy(self) -> Iterable[int]:
-        """Workers that will report, for an inbox that waits for each of them; else any value."""
+        """Workers that will report, for an inbox that waits for each of them; any other inbox ignores the value."""
         if not self._inbox.ordered:
             return self.living
         return [rank for rank in self.living if self._ledger.out[rank] or self._late[rank]]

@@ -206,7 +206,7 @@ def _greeted(comm: MPI.Intracomm, count: int, clock: Clock) -> MPI.Intracomm:
 
 
 def _check_alive(survivors: MPI.Intracomm) -> None:
-    """Raise an MPI error if one of them is known to be dead, because Accept with a dead rank hangs."""
+    """Raise an MPI error if a survivor is known to be dead, because Accept with a dead rank hangs."""
     MPI.COMM_SELF.Iprobe()  # news of deaths come in while MPI makes progress
     failed = survivors.Get_failed()
     size = failed.Get_size()

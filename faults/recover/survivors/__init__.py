@@ -1,1 +1,1 @@
-"""Communicators of the surviving ranks: not built in MPI, but mapped to ranges of tags of their parent."""
+"""Communicators of the surviving ranks, not built in MPI: their ranks and tags are translated to a parent's."""

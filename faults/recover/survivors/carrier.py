@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 _THE_PARENTS = ("now", "compute", "note_waits_on", "advance", "idle", "all_matched", "terms")
-"""What does not depend on ranks."""
+"""Methods of a carrier that do not depend on ranks: the parent's are used."""
 
 
 class SurvivorCarrier(Carrier):

@@ -52,7 +52,7 @@ class _Spares:
 
 
 def refuse_collectives_with_spares(comm: MPI.Intracomm, spares: int) -> None:
-    """Refuse from now on collectives in the loop that include the last ranks of `comm`, the spares."""
+    """Refuse from now on collectives in the loop that include a spare, one of the last `spares` ranks of `comm`."""
     _Spares.group = comm.Get_group().Excl(list(range(comm.Get_size() - spares)))
     classes: tuple[Any, ...] = (MPI.Comm, MPI.Intracomm, MPI.Topocomm, type(comm))
     for cls in classes:
