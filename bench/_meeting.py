@@ -31,7 +31,7 @@ _GO = 9
 
 
 class Patterns:
-    """The patterns on a communicator of four ranks; each returns its further times in seconds."""
+    """The patterns on a communicator of four ranks; each returns a further time in seconds, or None."""
 
     def __init__(self, comm: Any) -> None:
         self.comm, self.carrier = comm, carrier.of(comm)
@@ -65,7 +65,7 @@ class Patterns:
             MPI.Request.Waitall([self.comm.Irecv(self.into[source], source) for source in range(1, self.comm.size)])
 
     def parameter_server(self) -> float | None:
-        """Return when the first push had arrived."""
+        """Return the seconds until the first push had arrived, on rank 0; else None."""
         if self.comm.rank:
             self.comm.Send(self.out, 0)
             self.comm.Recv(self.into[0], 0)
@@ -79,7 +79,7 @@ class Patterns:
         return first
 
     def short_beside_long(self) -> float | None:
-        """Return the time of the short message, from the request to send it."""
+        """Return the seconds of the short message from the request to send it, on rank 0; else None."""
         comm, go = self.comm, self.short[:1]
         if comm.rank == 0:
             long = comm.Irecv(self.into[1], 1)

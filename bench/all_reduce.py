@@ -85,7 +85,7 @@ def _contenders(
 
 
 def _gloo(comm: Any) -> Callable[[np.ndarray], Callable[[], object]] | None:
-    """Make a function that all-reduces an array in place by gloo; None without PyTorch."""
+    """Make a function that turns an array into gloo's all-reduce of it in place; None without PyTorch."""
     if importlib.util.find_spec("torch") is None:
         return None
     torch = importlib.import_module("torch")
@@ -152,7 +152,7 @@ def _on_all(comm: Any, busy: int, call: Callable[[], object]) -> float:
 
 
 def _compare(p: int, n: int, medians: dict[tuple[str, int], float], floors: dict[int, float]) -> list[Row]:
-    """Rows of one size, those with a target first."""
+    """Rows of one size: each algorithm beside the native one, the automatic choice beside gloo and the floor."""
     found = {name: seconds for (name, size), seconds in medians.items() if size == n}
     native = found.pop("native")
     limit = 0.8 if n >= 16 * LONG else 1.0 if n >= LONG else 2.0 if n <= SHORT else None

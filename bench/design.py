@@ -94,7 +94,7 @@ def exchanges(p: int, alpha: float, beta: float) -> dict[str, Exchange]:
 
 
 def on_ranks(ranks: list[int], end: float) -> list[dict[str, Any]]:
-    """Measure points in an order that gives every pattern its turn, until the time is up."""
+    """Measure points in a shuffled order until the time is up; returns the errors of their predictions, on rank 0."""
     found = []
     jobs = {network: _Job(network) for network in NETWORKS}
     points = [(network, p, spread, name) for p in ranks for spread in (SPREAD, 0.0) for network in NETWORKS
@@ -120,7 +120,7 @@ def on_ranks(ranks: list[int], end: float) -> list[dict[str, Any]]:
 
 
 def where_shared(ranks: list[int], end: float) -> list[dict[str, Any]]:
-    """Simulate points until the time is up; run and price have the same computing times."""
+    """Simulate points until the time is up; returns the errors of their prices, which have the same computing times."""
     found = []
     for spread, p, name in product((SPREAD, 0.0), ranks, SHARED):
         network = load(str(FILES / f"{name}.toml")).sized(p + 2)

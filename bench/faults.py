@@ -53,7 +53,7 @@ def _recovery(policy: str, target_ms: float, budget: float) -> Row:
 
 
 def _join(budget: float) -> Iterator[Row]:
-    """Measure from a new process' start to the first step with it, and how long the others do no step for that."""
+    """Measure from the start of a new process to the first step with it, and how long the others do no step."""
     joins = [join for one in _drills("rejoin", budget, steps=JOIN_STEPS) for join in one.joins]
     yield _in_ms("start of a process that joins to the first step with it", [join.seconds for join in joins])
     yield _in_ms("the other ranks stop for it", [join.stopped_s for join in joins], STOPPED_MS)

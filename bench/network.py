@@ -1,4 +1,4 @@
-"""The cost of the network on a rank: a random draw, a message's jitter and loss, a copy of the whole network."""
+"""The cost of the network for a rank: a random draw, a message's jitter and loss, a copy of the whole network."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ _MANY, _TURNS, _JOB_WITHIN_S = 64, 3, 300.0
 
 
 def rows(budget: float) -> list[Row]:
-    """Start and end the demo for `budget` seconds: the median and the slowest start."""
+    """Start and end the demo for `budget` seconds: the median and the slowest start, and the cost of an empty job."""
     begin, taken = time.monotonic(), []
     while len(taken) < _FEWEST or (len(taken) < _MOST and time.monotonic() - begin < budget):
         taken.append(first_line())

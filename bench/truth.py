@@ -96,7 +96,7 @@ def _terms(text: str, path: Path) -> dict[str, float]:
 
 
 def _of_table(text: str) -> dict[str, float]:
-    """Fit mpi4py.bench's table by the fit that our own points get."""
+    """Fit alpha (us) and beta (ns/B) to mpi4py.bench's table as to our own points."""
     from emulator.measure.fit import fit
     from emulator.measure.model import MESSAGE, Point
 

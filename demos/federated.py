@@ -63,7 +63,7 @@ class Setting:
         return self.declared * (10 if client >= self.p - self.slow else 1)
 
     def train(self, client: int, model: np.ndarray, number: int) -> tuple[np.ndarray, float]:
-        """Do some local steps from `model`; the first `liars` clients send the opposite of what they learned."""
+        """Do some local steps from `model`; the first `liars` send 10 times the opposite of what they learned."""
         shard, learned = self.shards[client - 1], model.copy()
         for step in range(number * LOCAL_STEPS, (number + 1) * LOCAL_STEPS):
             learned -= RATE * digits.batch_gradient(learned, shard, self.seed, client, step, BATCH)

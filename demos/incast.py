@@ -50,7 +50,7 @@ def main(run: Run) -> None:
 
 
 def job(comm: MPI.Intracomm | None, ranks: int, size: int) -> Job:
-    """Prepare an incast of `size` bytes from each rank of `comm` except 0; None on ranks that are not in it."""
+    """Prepare an incast of `size` bytes from each rank of `comm` but 0; `comm` is None on ranks that are not in it."""
     prepared = Job("incast", ranks, size, first_ranks(ranks), comm, labels={"senders": ranks - 1})
     if comm is None:
         return prepared

@@ -78,7 +78,7 @@ def _check_between(pairs: Collection[tuple[int, ...]], hosts: Sequence[str]) -> 
 
 
 def _save(run: Run, hosts: Sequence[str], path: Path) -> None:
-    """Write the network file, and print what it leaves out."""
+    """Write the network file, and record in the result what it leaves out."""
     where = f"on network {run.network.name}" if run.network is not None else f"on {', '.join(sorted(set(hosts)))}"
     about = f"measured by demos.links on {run.result['started']} between ranks {where}"
     text, left_out = network_file.written(run.fits, hosts, about, run.extra["limits"])
@@ -106,9 +106,9 @@ def tournament(ranks: int) -> Iterator[list[Pair]]:
 
 
 def _rounds(run: Run, wanted: int) -> list[list[Pair]]:
-    """The rounds of a tournament with that many pairs, or those of a random sample of its pairs.
+    """All rounds of a tournament, or as many at random as have at least `wanted` pairs.
 
-    Simulated ranks measure no more pairs than that: a round of thousands of them has thousands.
+    Simulated ranks measure exactly so many pairs: a round of thousands of them has thousands.
     """
     rng, rounds = np.random.default_rng(run.seed), list(tournament(run.size))
     if wanted < run.size * (run.size - 1) // 2:
@@ -147,7 +147,7 @@ def _jobs(run: Run, hosts: Sequence[str], rounds: Sequence[list[Pair]]) -> tuple
 
 
 def _communicators(run: Run, pairs: Sequence[Pair]) -> Iterator[tuple[Pair, Any]]:
-    """Split the world into disjoint pairs; returns the pairs, and to each two ranks their communicator."""
+    """Split the world into disjoint pairs; yields each pair and, on its two ranks, their communicator."""
     mine = next((index for index, pair in enumerate(pairs) if run.rank in pair), None)
     comm = run.comm.Split(MPI.UNDEFINED if mine is None else mine, run.rank)
     for index, pair in enumerate(pairs):

@@ -106,7 +106,7 @@ def parse_slow(texts: tuple[str, ...], servers: int, size: int) -> dict[int, flo
 
 
 def price(run: Run, servers: int, counts: list[int]) -> None:
-    """Time synchronous pushes and pulls on `p` ranks and compare with the closed form."""
+    """Time synchronous pushes and pulls for each of `counts` ranks and compare with the closed form."""
     rows = []
     jobs = push_pull.affordable_jobs(run, counts, servers, STEPS_TIMED, run.budget / 4)
     with run.progress(len(jobs), "push and pull") as bar:

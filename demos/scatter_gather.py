@@ -124,7 +124,7 @@ def _count_words(run: Run, texts: list[corpus.Document]) -> None:
 
 
 def _uneven(run: Run, texts: list[corpus.Document]) -> None:
-    """Distribute the same tasks of uneven cost in three ways."""
+    """Distribute the same tasks of uneven cost in equal blocks, by pull and by stealing."""
     lengths = sorted(len(document.text) for document in texts[:: max(1, len(texts) // (12 * run.size))])
     total = SECONDS_PER_CHARACTER * sum(lengths)
 

@@ -212,7 +212,7 @@ _NAMES = {"--from": "source", "--fit": "benchmark", "--net": "network"}
 
 
 def _form(rows: Sequence[Mapping[str, Any]], name: str, n: int) -> str:
-    """The pattern whose formula applies: for ``auto`` another one, on the most ranks at the nearest size below."""
+    """The pattern whose formula applies: for ``auto`` its choice on the most ranks at the nearest size below."""
     nearest = max(rows, key=lambda row: (row["bytes"] <= n, row["ranks"], row["bytes"]), default={})
     return str(nearest.get("algorithm") or name)
 

@@ -1,7 +1,4 @@
-"""The contract of a sheet's program, checked without importing it, so that reading and pricing a sheet stay fast.
-
-The program is checked without importing it: reading and pricing a sheet stays quick.
-"""
+"""The contract of a sheet's program, checked without importing it, so that reading and pricing a sheet stay fast."""
 
 from __future__ import annotations
 

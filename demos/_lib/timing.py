@@ -139,7 +139,7 @@ def _left_out(jobs: Sequence[Job], found: Sequence[Series], budget: float) -> st
 
 
 def affordable(jobs: Iterable[tuple[T, float]], seconds: float) -> list[T]:
-    """The first jobs whose estimated wall seconds add up to at most a limit."""
+    """The jobs, taken in order where they fit, whose estimated wall seconds add up to at most `seconds`."""
     kept = []
     for job, each in jobs:
         if each <= seconds:

@@ -163,7 +163,7 @@ def main(run: Run) -> None:
 
 
 def _training(run: Run, sheet: Sheet, text: Any) -> model.Weights:
-    """Train on pairs of ranks, on one pair fewer from half-way on; the model is on every rank."""
+    """Train on pairs of ranks, on one pair fewer from half-way on; returns the model, on every rank."""
     pairs, losses, began = (run.size - 1) // TENSOR, [], run.now()
     steps = case.fewer(STEPS, run.size, 80)
     kept: model.Weights = model.begin(HIDDEN)

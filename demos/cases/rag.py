@@ -202,7 +202,7 @@ def _changes(run: Run, service: Service, whole: Index) -> None:
 
 
 def run(spec: JobSpec, folder: Path, tools: DrillContext) -> dict[str, Any]:
-    """Run one rank of a job that answers a question per step while workers die; rank 0 checks by one process."""
+    """Run one rank of a job that answers a question per step while workers die; rank 0 compares with one process."""
     with routing(job_comm(spec, tools), tools) as route:
         library, places, held = data(route.comm, case.sheet_beside(__file__), DRILLED)
 

@@ -52,7 +52,7 @@ EVERY = 10  # steps between checkpoints of the drill
 
 
 def scaled(sheet: Sheet, ranks: int) -> Sheet:
-    """The design with this case's table, the sheet's ratio of servers to workers, and its time of a worker."""
+    """The design with this case's table, and the sheet's ratio of servers to workers and compute time of a worker."""
     data, asked = clicks.Clicks(), design_of(sheet).servers
     nodes = pricing.chosen_nodes(sheet, pricing.predict(sheet))
     servers = max(1, round(ranks * asked / (asked + nodes)))
@@ -207,7 +207,7 @@ def _store(folder: Path) -> Store:
 
 
 def _checkpoint(route: Route, service: ParameterServer, store: Store, step: int) -> list[int]:
-    """On every living server, write the shards of which it is the head; returns the living ranks."""
+    """Let each living server write the shards that it heads, again if one dies meanwhile; returns the living ranks."""
     living: list[int] = []
     while living != (found := route.agree()):
         living = found

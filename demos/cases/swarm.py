@@ -234,7 +234,7 @@ def _mixing_over(world: World) -> list[mixing.Mixing]:
 
 
 def _converge(run: Run) -> None:
-    """Average over the changing links for several radio ranges: contraction with the spectral gap."""
+    """Average over the changing links for several radio ranges; compare the contraction with the spectral gap."""
     rows: list[list[Any]] = []
     for reach in (30.0, 45.0, 70.0):
         world = World(run.size, run.seed, reach)

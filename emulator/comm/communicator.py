@@ -190,7 +190,7 @@ class EmulatedComm(Probes, Pickled, ObjectCollectives, Management, Refused, MPI.
 
         For the start of a repetition. Paced, emulated time is also tied to the wall anew, so that what happened
         before cannot make the repetition late, and an automatic pace may be raised; not where only `ranks` take part
-        (see `emulator.carrier.Carrier.align`).
+        (see `emulator.carrier.Carrier.align`). Returns the common time in seconds.
         """
         engine = self.engine
         self.now()

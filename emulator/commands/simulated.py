@@ -26,7 +26,7 @@ def simulate(
     shuffle: int | None, out: str | None, json: str | None, trace: bool, trace_limit: int | None, quiet: bool,
     full: bool,
 ) -> int:  # fmt: skip
-    """Run a program on so many simulated ranks, save and print what it took, and return the exit status."""
+    """Run a program on `ranks` simulated ranks, save and print its result, and return the exit status."""
     network = sized(net, ranks)
     prepare()
     from emulator.commands.ending import save_and_show

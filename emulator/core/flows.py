@@ -72,7 +72,7 @@ class Flows:
     # -- what ranks ask
 
     def add(self, key: Key, destination: int, first: float, size: float, beta: float) -> bool:
-        """Add a message at its sending; `beta` is the least seconds per byte of its own path.
+        """Add a message at its sending; it takes at least `beta` seconds per byte, even alone.
 
         Returns whether it comes too late: another message is through that it would have shared a card with.
         """

@@ -127,7 +127,7 @@ def _entry(
 def _all_reduce(
     *entry: Any, work: Callable[[int], Terms], schedule: schedules.Schedule, meets: bool = True, **more: Any
 ) -> Collective:
-    """The price of an all-reduce; where ranks share `cores` (0: each has one), all `work` is done on them.
+    """A registry entry of an all-reduce; where ranks share `cores` (0: each has one), all `work` is done on them.
 
     `meets`: on some p its messages meet at a card, so that its exact time is that of its schedule.
     """

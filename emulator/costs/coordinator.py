@@ -41,7 +41,7 @@ class Cards:
         return self.queues.take(way.into, start + way.alpha, size) + size * way.into.beta
 
     def work(self, worker: int, begin: float, seconds: float, request: int, task: int = 0) -> None:
-        """Let a worker compute its task once it is free, and report."""
+        """Let a worker compute once it has its order (at `begin`) and is free, and report."""
         self.free[worker] = max(self.free[worker], begin) + seconds
         heappush(self.reports, (self.free[worker], worker, request, task, 0))
 
@@ -139,7 +139,7 @@ class _Request:
                 self.cards.tell(worker, CANCEL)
 
     def assign_tasks(self, worker: int, most: int) -> None:
-        """Give the next task to a worker that holds at most `most` tasks."""
+        """Give a worker that holds at most `most` tasks the next one that it may run."""
         if not self.waiting or self.owed[worker] or len(self.out[worker]) > most:
             return
         owners = self.rules.owners

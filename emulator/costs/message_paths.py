@@ -110,7 +110,7 @@ class Traffic:
         self._flying: list[_Event] = []
 
     def send(self, time: float, source: int, target: int, size: float, content: Any = None) -> None:
-        """Send a message from a rank, no earlier than the latest message that has arrived."""
+        """Send a message from a rank at `time`, which is no earlier than the latest arrival."""
         self.sent += 1
         event = (time, source, not _ARRIVES, source, self.sent, target, size, content)
         # What other ranks use as well is taken in the order of time, and a rank's messages leave one after another.
@@ -149,7 +149,7 @@ class Traffic:
             heappush(self._flying, (start + way.alpha, target, _ARRIVES, source, number, target, size, content))
 
     def _cross(self, event: _Event) -> None:
-        """Move a message over the links that are free now; it returns when the next one is free."""
+        """Queue a message at its links one after another; where it must wait, it continues when that link serves it."""
         now, _, _, source, number, target, size, (content, passed) = event
         way, at = self.ways(source, target), now
         while passed < len(way.links) and at <= now:

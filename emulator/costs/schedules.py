@@ -76,7 +76,7 @@ k_ary_tree = _along(quaternary, _up, partial(_down, farthest_first=False))
 
 
 def _folded(exchange: _Exchange) -> Schedule:
-    """Schedule of an all-reduce among 2^k places: of the first 2 (p - 2^k) ranks the even ones hand theirs over."""
+    """Schedule of an all-reduce among 2^k places: of the first 2 (p - 2^k) ranks the even ones hand over."""
 
     def schedule(p: int, count: int, itemsize: int) -> list[Program]:
         places, n = 1 << floor_lg(p), count * itemsize
@@ -99,7 +99,7 @@ def _folded(exchange: _Exchange) -> Schedule:
 
 
 def _doubling(place: int, rank_at: Callable[[int], int], places: int, count: int, itemsize: int) -> list[Step]:
-    """Schedule in which, in step k, every place exchanges all elements with the place that differs in bit k."""
+    """The steps of a place: in step k it exchanges all elements with the place that differs in bit k."""
     n = count * itemsize
     steps: list[Step] = []
     for k in range(floor_lg(places)):
@@ -109,7 +109,7 @@ def _doubling(place: int, rank_at: Callable[[int], int], places: int, count: int
 
 
 def _halving(place: int, rank_at: Callable[[int], int], places: int, count: int, itemsize: int) -> list[Step]:
-    """Schedule in which, in step k, a place sends half of its range to that which differs in bit k; then back again."""
+    """The steps of a place: in step k it sends half of its range to the place that differs in bit k; then back."""
     low, high = 0, count
     there: list[Step] = []
     back: list[Step] = []

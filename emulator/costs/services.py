@@ -56,7 +56,7 @@ class _Service:
         self.traffic.send(self.clock[source], source, target, size, (kind, call))
 
     def _worker(self, rank: int, seconds: Sequence[float]) -> Iterator[None]:
-        """Run a worker's program up to its next wait for answers."""
+        """A worker's program as a generator, which yields where the worker waits for answers."""
         ends = self.ends[:, rank - self.servers]
         for step, amount in enumerate(seconds):
             yield from self._pull(rank, first=not step)

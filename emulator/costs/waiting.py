@@ -178,7 +178,7 @@ _REQUESTS, _SETTLED, _DRAWS = 30, 5, 4000  # requests in a row, of which the fir
 
 @lru_cache(maxsize=1 << 12)
 def _repeated(p: int, spread: float, share: float | None) -> float:
-    """`repeated` for one p, simulating as many jobs at once as give `_DRAWS` requests."""
+    """`repeated` for one p, with so many jobs at once that a request has about `_DRAWS` computing times."""
     rng, late, ends = np.random.default_rng(p), late_after(spread), []
     jobs = max(8, _DRAWS // p)
     behind = np.zeros((jobs, p))  # when each rank can begin the request

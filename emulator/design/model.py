@@ -37,7 +37,7 @@ DISK = 1e9
 
 @dataclass(frozen=True)
 class Flow:
-    """How one state part or task is exchanged; see `emulator.design.sheets.sheet.Communication`."""
+    """How one state part or task is exchanged; see `emulator.design.sheets.tables.Communication`."""
 
     of: str
     pattern: str
@@ -144,7 +144,7 @@ class Design:
 
     @property
     def pulls(self) -> bool:
-        """Whether free nodes take the next task, or a late task of another node, of those that were distributed."""
+        """Whether free nodes take the next task, or one with which another node is late."""
         return self.sharding == "dynamic" or self.stragglers in ("stealing", "backup")
 
     def holder(self, state: State) -> str:
@@ -229,7 +229,7 @@ class Facts:
         return by_name(self.states, self.tasks)
 
     def scaled(self, alpha: float = 1.0, beta: float = 1.0, **job: Any) -> Facts:
-        """The facts with alpha and beta multiplied (also of shared links), and some fields of the job replaced."""
+        """The facts with alpha and beta multiplied (beta also of shared links), and some fields of the job replaced."""
         shared = tuple(replace(each, beta=each.beta * beta) for each in self.shared)
         return replace(self, alpha=self.alpha * alpha, beta=self.beta * beta, shared=shared,
                        job=self.job.model_copy(update=job) if job else self.job)  # fmt: skip

@@ -69,7 +69,7 @@ class _Root:
         return None
 
     def add(self, rows: Sequence[tuple[float, float, int] | None]) -> int | None:
-        """Add a repetition of the running job and return the index of the job to run next."""
+        """Add a repetition of the running job and return the index of the job to run next; None if there is none."""
         one, now = self._series[self._at], self._advance()
         _add(one, rows)
         self._left.took(now - self._started)

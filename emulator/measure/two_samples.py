@@ -96,7 +96,7 @@ def _ratio(a: Timings, b: Timings) -> float:
 
 
 def _test(a: Timings, b: Timings, shift: float) -> tuple[float | None, str]:
-    """p-value of one measurement, and the test's name; `shift` is the margin as a logarithm."""
+    """p-value of one measurement (None: not testable), and the test's name; `shift` is the margin as a logarithm."""
     if min(a.median, b.median) <= 0:
         return (1.0 if a.median == b.median else None), "exact"
     if _constant(a) and _constant(b):
@@ -126,7 +126,7 @@ def _log_medians(side: Timings) -> Sequence[float]:
 
 
 def _student(sides: Sequence[Sequence[float]], shift: float) -> float | None:
-    """Student's t-test of two sets of logarithms with a common variance; one side may have a single value."""
+    """Student's t-test of two sets of logarithms with a common variance; None for an empty side or for two values."""
     from scipy import stats
 
     a, b = (np.asarray(side) for side in sides)

@@ -221,7 +221,7 @@ class Network:
         return min((path.alpha for path in self.paths_between(range(self.ranks))), default=0.0)
 
     def slowest_path(self, ranks: Iterable[int]) -> tuple[float, float]:
-        """The longest latency (s) and the largest beta (s/B) among the paths between some ranks."""
+        """Longest latency (s) and largest beta (s/B) of the paths between some ranks; on one host its loopback."""
         ranks = list(ranks)
         paths = self.paths_between(ranks) or [self.hosts[self.host_of(ranks[0])].loopback]
         return max(path.alpha for path in paths), max(path.beta for path in paths)

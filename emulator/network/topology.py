@@ -57,7 +57,7 @@ class Topology:
         raise NotImplementedError
 
     def starts(self, hosts: Sequence[int]) -> Sequence[int]:
-        """Those hosts, in order, whose paths to the others include every kind if cards are alike.
+        """Those of `hosts`, in order, whose paths to the others include every kind if cards are alike.
 
         From one host alone where they are all alike in the topology: a path for each pair would cost p squared.
         """

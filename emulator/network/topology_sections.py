@@ -27,7 +27,7 @@ class WiringSection(Section):
     explicit: ClassVar[bool] = False
 
     def topology(self, card: Callable[[], float]) -> Topology:
-        """The topology of this section; `card` is the default seconds per byte of its links."""
+        """The topology of this section; `card` gives the default seconds per byte of its links."""
         raise NotImplementedError
 
 

@@ -89,7 +89,7 @@ def _standard_error_of_mpirun() -> int:
 
 
 def leave(saver: SaverOnSignal | None) -> NoReturn:
-    """End this rank: rank 0 after it has saved, the others later, because mpirun ends the job with the first exit."""
+    """End this rank: rank 0 by its saver, the others later, because mpirun ends the job with the first exit."""
     if saver is not None:
         saver.end()
     sys.stdout.flush()

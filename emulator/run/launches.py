@@ -147,7 +147,7 @@ def _keep_wrong(found: Mapping[str, Any], series: Sequence[Series]) -> None:
 
 
 def _earlier(run: Run) -> dict[Path, Rows]:
-    """The last runs (at most 5, oldest first) that measured the same with the present code on the same machine.
+    """The last runs (`_MOST_EARLIER` at most, oldest first) that measured the same with this code on this machine.
 
     Returns
     -------

@@ -249,7 +249,7 @@ class Loop:
             heappush(self._times, time)
 
     def _following(self) -> Sleeper | None:
-        """Remove and return the rank with the earliest time, which becomes the present."""
+        """Remove and return the rank with the earliest time, which becomes the present; None if no rank can run."""
         times = self._times
         while True:
             turns, instant = self._next, self._instant

@@ -103,7 +103,7 @@ class _Walk:
         self._to(since, activity.kind_of(row), peer=int(row["peer"]))
 
     def _last_sent(self, index: int) -> tuple[np.void, tuple[int, int] | None]:
-        """A receive and where its message was sent; of receives completed in one call, the last to be sent."""
+        """A receive and where its message was sent, or None; of receives completed in one call, the last to be sent."""
         rows = self.trace.ranks[self.place].rows
         row, sender = rows[index], None
         asked = -math.inf

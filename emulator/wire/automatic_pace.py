@@ -28,8 +28,8 @@ def find_pace(comm: Any, tick: Callable[[float], object] = lambda seconds: None)
     down until one fails, in steps of 1.5, for about five seconds. A margin of a quarter pays for what programs do
     beyond exchanging messages.
 
-    The search ends at `SLOWEST`: a latency of some microseconds is less than a hiccup of the machine at any pace that
-    one would wait for, and what names its sources has the right time however late it returns.
+    The search ends at `SLOWEST`: at any practical pace a latency of some microseconds is less than the delays of this
+    machine's scheduler, and a receive that names its source has the right time however late it returns.
 
     Parameters
     ----------

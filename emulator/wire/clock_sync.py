@@ -134,7 +134,7 @@ class Sync:
 
 
 def refuse_below(residual: float, latency: float) -> None:
-    """Refuse, by a UsageError, to emulate a latency below 5 times the error of the hosts' clocks.
+    """Refuse, by a UsageError, to emulate a latency below `_TRUST` times the error of the hosts' clocks.
 
     Parameters
     ----------

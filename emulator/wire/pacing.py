@@ -9,7 +9,7 @@ from emulator.core import clock
 from emulator.core.wall_clock import perf_counter, sleep_until
 from emulator.wire.shared_clocks import PACING_LOCK, SharedClocks
 
-# A rank that finds itself this late is not jittering, it was away (a sleep, a file): time is shifted for all.
+# A rank that is this late was descheduled or blocked (a sleep, a file), which is no jitter: time is shifted for all.
 _AWAY_S = 0.02
 _AWAY_ALPHAS = 3.0
 _SHORTEST_NAP_S = 20e-6

@@ -111,7 +111,7 @@ def gradient(dense: Array, rows: Array, batch: Batch) -> tuple[Array, Array]:
 
 
 def initial(seed: int, width: int, keys: NDArray[np.int64]) -> Array:
-    """The initial values of rows: small numbers that depend only on the key, so that every server can make its own."""
+    """The initial values of rows: small numbers by seed and key alone, so that every server can make its own."""
     numbers = keys[:, None].astype(np.uint64) * np.uint64(width) + np.arange(width, dtype=np.uint64)
     mixed = np.asarray(numbers + np.uint64(seed + 0x9E3779B97F4A7C15), np.uint64)
     mixed = mixed * np.uint64(0xBF58476D1CE4E5B9)  # SplitMix64 (Steele, Lea and Flood 2014)

@@ -142,7 +142,7 @@ class Index:
         return len(self.numbers)
 
     def add(self, held: Sequence[Passage]) -> None:
-        """Add further passages, which count immediately."""
+        """Add further passages, which the next search finds."""
         from scipy import sparse
 
         if not held:

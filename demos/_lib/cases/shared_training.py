@@ -50,7 +50,7 @@ class TrainingResult:
     waited: list[float]  # seconds that each worker waited in its training (leaving not counted)
 
     def rates(self) -> dict[str, float]:
-        """Iterations per second of all workers, the share of time they waited for replies, bytes of each."""
+        """Iterations per second of all workers, share of time they waited for replies, bytes per iteration."""
         steps = sum(self.summary.clocks.values())
         waiting = sum(self.waited) / (self.seconds * len(self.waited))
         bytes_per_step = self.summary.worker_bytes / steps

@@ -161,7 +161,7 @@ def _terms(run: Run, measured: _Measured, spread: float) -> tuple[dict[str, floa
 
 
 def _settles(sheet: Sheet) -> bool:
-    """Whether workers of parameter servers run ahead of each other, as far as allowed only after some steps."""
+    """Whether workers of parameter servers may run ahead of each other, by how much settling only after some steps."""
     synchronous = sheet.consistency is None or sheet.consistency.model == "synchronous"
     return not synchronous and any(flow.kind.servers for flow in sheet.communication)
 

@@ -101,7 +101,7 @@ def _summary(errors: Sequence[float]) -> Row:
 
 
 def _places(root: Path) -> list[Path]:
-    """The run folder itself, or those in a folder of runs, except `latest` and unfinished ones."""
+    """The run folder itself, or the entries of a folder of runs, except `latest` and empty folders."""
     if (root / results.RESULT).is_file():
         return [root]
     return [place for place in sorted(root.iterdir())

@@ -89,7 +89,7 @@ def plan(
     objective : ``"time"``: the shortest job with failures, on the fewest nodes within 5 % of it; ``"cost"``: the fewest
         node-seconds; ``"knee"``: the fewest node-seconds at the node count that ``"time"`` takes
     terms : alpha, beta, gamma and draws in the place of the network's
-    menu : what may be combined; the whole of SHEET if absent
+    menu : the values of the slots that may be combined; all if absent
     """
     if objective not in OBJECTIVES:
         raise UsageError(f"an objective is one of {', '.join(OBJECTIVES)}, got {objective!r}")

@@ -1,4 +1,4 @@
-"""The figures at which a choice changes, as sentences: "above 3 ms of latency gossip is faster than all-reduce"."""
+"""The figures at which a choice changes, as sentences: "recursive doubling is quicker than a ring below 9000 bytes"."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _touched(facts: Facts, priced: Priced, nodes: int) -> Iterator[str]:
 
 
 def _algorithms(facts: Facts, priced: Priced, nodes: int) -> Iterator[str]:
-    """The vector length above which the fastest all-reduce is one with few bytes instead of few latencies."""
+    """The vector length below which recursive doubling, of few latencies, is faster than a ring, of few bytes."""
     if nodes < 3 or not any(kind.sums for kind in priced.design.kinds):
         return
     terms = (facts.alpha, facts.beta, facts.gamma)
@@ -80,7 +80,7 @@ def _barrier(facts: Facts, priced: Priced, nodes: int) -> Iterator[str]:
 
 
 def _policies(facts: Facts, priced: Priced, nodes: int) -> Iterator[str]:
-    """The node MTBF below which another recovery policy is better."""
+    """The node MTBF below or above which another recovery policy is better."""
     if facts.job.mtbf is None:
         return
     p = np.array([nodes])

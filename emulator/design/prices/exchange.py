@@ -171,7 +171,7 @@ def _programs(one: Exchange, computes: NDArray[np.float64]) -> list[Any]:
 
 
 def _loose(flows: Sequence[Exchange], computes: NDArray[np.float64], ways: Ways) -> float:
-    """Simulate workers that do not wait for all others, whose messages queue at the servers' cards as they come."""
+    """Seconds of an exchange of workers whose messages queue at the servers' cards as they come; slack 0: all wait."""
     one = flows[0]
     alone = len(flows) == 1
     calls = [_call(flow, alone) for flow in flows]
@@ -180,7 +180,7 @@ def _loose(flows: Sequence[Exchange], computes: NDArray[np.float64], ways: Ways)
 
 
 def _call(one: Exchange, alone: bool) -> services.Call:
-    """The bytes of a pull and a push at one server; a table that is exchanged whole is one message."""
+    """The bytes of a pull and a push at one server; for the only table, exchanged whole, they are one message."""
     k = one.flow.servers
     keys = one.touched * _KEY
     push, pull = (one.up - one.touched * KEY_BYTES + keys) / k + _HEADER, one.down / k + _HEADER

@@ -29,7 +29,7 @@ _WHOLE = 1 << 40  # bytes: no exchange is cut
 def followed(
     sheet: Sheet, facts: Facts, design: Design, nodes: int, only: str | None = None
 ) -> Mapping[str, tuple[float, float]] | None:  # fmt: skip
-    """Seconds of latency and of bandwidth of one operation of each flow, by its part's name; of `only` one.
+    """Seconds of latency and of bandwidth of one operation of each flow, or of `only` one, by its part's name.
 
     None where the formulas stay: they are exact, or the design is too large to follow, or it has something that its
     skeleton does not do. Nodes that do not wait, backup requests and pulled tasks meet by chance, so that a price takes
@@ -57,7 +57,7 @@ def followed(
 
 
 def _chancy(part: State | Task) -> bool:
-    """Whether nodes pull a part's tasks, or its keys are skewed, which a skeleton cannot reproduce."""
+    """Whether nodes pull a part's tasks, which meet by chance, or its keys are skewed, which no skeleton does."""
     return part.count > 1 if isinstance(part, Task) else bool(part.skew)
 
 

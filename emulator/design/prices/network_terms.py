@@ -166,7 +166,7 @@ def fitted(run: str) -> dict[str, Any]:
 
 
 def measured(found: Mapping[str, Any], ranks_per_host: int | None) -> dict[str, Any]:
-    """Terms measured between two other hosts, for `ranks_per_host` nodes that share a card."""
+    """Terms measured elsewhere between two hosts, for `ranks_per_host` nodes that share a card."""
     kept = {name: found[name] for name in ("alpha", "beta", "gamma", "origin", "draws") if name in found}
     if ranks_per_host and ranks_per_host > 1:
         kept["shared"] = (Shared("card", kept["beta"], ranks_per_host),)

@@ -140,7 +140,7 @@ def _picture(priced: Priced, nodes: int) -> list[str]:
 
 
 def _between(xs: Sequence[int], nodes: int) -> list[str]:
-    """Draw arrows between neighbouring nodes; the last one leads to nodes that are not drawn."""
+    """Draw arrows between neighbouring nodes; the last one is interrupted for nodes that are not drawn."""
     found = []
     for number, (a, b) in enumerate(itertools.pairwise(xs)):
         gap = [(a + 160, 324, b, 324)] if nodes <= 3 or not number else [(a + 160, 324, 506, 324), (524, 324, b, 324)]

@@ -124,7 +124,7 @@ def parse(text: str, origin: str = "sheet", changes: tuple[str, ...] = ()) -> Sh
 
 
 def _beside(values: dict[str, Any], origin: str) -> None:
-    """Resolve the network's file relative to the sheet's folder."""
+    """Take the network's file in the sheet's folder, if there is one."""
     network = values.get("network")
     if isinstance(network, dict) and isinstance(file := network.get("file"), str):
         beside = Path(origin).parent / file

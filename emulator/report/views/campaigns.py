@@ -26,7 +26,7 @@ from emulator.units import format_time
 
 
 def matrix_finding(result: Mapping[str, Any]) -> str:
-    """Number of drills that survived, and the slowest recovery."""
+    """A sentence on how many drills survived, and on the slowest recovery."""
     cells = result.get("matrix") or []
     ran, survived = _survivors(cells)
     rows = [row for row in _by_job(cells).rows if row[2] is not None]
@@ -36,7 +36,7 @@ def matrix_finding(result: Mapping[str, Any]) -> str:
 
 
 def alarms_finding(result: Mapping[str, Any]) -> str | None:
-    """The fastest detector, and false alarms."""
+    """A sentence on the fastest detector and on false alarms; None if no detector saw a failure."""
     found = [one for one in result.get("alarms") or [] if one["detection_seconds"] is not None]
     if not found:
         return None
@@ -49,7 +49,7 @@ def alarms_finding(result: Mapping[str, Any]) -> str | None:
 
 
 def soak_finding(result: Mapping[str, Any]) -> str | None:
-    """Number of kills and failures."""
+    """A sentence on the numbers of kills and failures; None without a soak."""
     one = result.get("soak")
     return (
         None
@@ -63,7 +63,7 @@ def _count(number: int, what: str) -> str:
 
 
 def trace_finding(result: Mapping[str, Any]) -> str | None:
-    """The policy with the highest goodput at the shortest mean time between failures."""
+    """A sentence on the policy with the highest goodput at the shortest MTBF; None without runs with failures."""
     runs = [run for run in (result.get("trace") or {}).get("runs") or [] if run["mtbf_s"] and not run["wrong"]]
     if not runs:
         return None

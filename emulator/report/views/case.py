@@ -19,7 +19,7 @@ FORMS: dict[str, Callable[[Any], str]] = {
 
 
 def finding(result: common.Result) -> str | None:
-    """How many of its checks hold, with the first one; and the error of a step's price."""
+    """A sentence on how many checks hold, with the first, and on the error of a step's price; None without checks."""
     parts = result.get("case") or ()
     checks = [part for part in parts if "passed" in part]
     if not checks:

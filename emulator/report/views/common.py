@@ -123,7 +123,7 @@ def knee(one: Row) -> str:
 
 
 def error(row: Row) -> float | None:
-    """Relative error of a measurement's prediction."""
+    """Relative error of a measurement's prediction; None without one."""
     return off(row.get("predicted"), row["seconds"]["median"])
 
 
@@ -204,7 +204,7 @@ def measured(rows: Sequence[Row], title: str) -> Table:
 
 
 def ratio(row: Row) -> float | None:
-    """A measured time over the native one."""
+    """A measured time over the native one; None without one."""
     native = row.get("native")
     return row["seconds"]["median"] / native["median"] if native else None
 

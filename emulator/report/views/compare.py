@@ -13,7 +13,7 @@ from emulator.units import format_size, format_time
 
 
 def finding(result: common.Result) -> str | None:
-    """The fastest patterns by range of sizes, on the most ranks."""
+    """A sentence on the fastest patterns by range of sizes, on the most ranks; None if none were compared."""
     winners = grouped(result.get("winners") or [], "ranks")
     if not winners:
         return None

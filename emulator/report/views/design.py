@@ -14,7 +14,7 @@ _FAR = 0.15  # error of a prediction that a run points out
 
 
 def finding(result: common.Result) -> str | None:
-    """The sheet's prediction, and the error of its run or drill."""
+    """A sentence on the prediction, the error of its run and the recovery of its drill; None without a prediction."""
     prediction = result.get("prediction")
     if not prediction:
         return None

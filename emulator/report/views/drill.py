@@ -36,7 +36,7 @@ _MOST_REPEATS = 24  # in a chart
 
 
 def finding(result: Mapping[str, Any]) -> str | None:
-    """What failed, how the job recovered, and how long that took."""
+    """A sentence on what failed, how the job recovered, and how long that took; None without a drill."""
     one = result.get("drill")
     if not one:
         return None

@@ -10,7 +10,7 @@ from emulator.report.views import common
 
 
 def finding(result: common.Result) -> str | None:
-    """The accuracy after the last round, and the rule that is most accurate with liars."""
+    """A sentence on the last round's accuracy, and on the rule most accurate with liars; None without rounds."""
     rounds = result.get("rounds") or []
     if not rounds:
         return None

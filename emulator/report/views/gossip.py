@@ -14,7 +14,7 @@ _MOST_TIMES = 4  # rows of times on one screen
 
 
 def finding(result: common.Result) -> str | None:
-    """The graphs with the fewest rounds and with the fewest bytes."""
+    """A sentence on the graphs with the fewest rounds and with the fewest bytes; None if none converged."""
     ways = [way for way in result.get("convergence") or [] if way["reached"]]
     if not ways:
         return None

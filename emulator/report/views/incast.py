@@ -11,7 +11,7 @@ from emulator.units import format_size, format_time
 
 
 def finding(result: common.Result) -> str | None:
-    """How much longer the most senders take than the fewest."""
+    """A sentence on how much longer the most senders take than the fewest; None without measurements."""
     rows = result["measurements"]
     if not rows:
         return None

@@ -16,7 +16,7 @@ _WIDEST_MAP = 10  # ranks, on one screen
 
 
 def finding(result: common.Result) -> str | None:
-    """The range of latencies and bandwidths over all pairs, and the protocol switches."""
+    """A sentence on the latencies and bandwidths of all pairs, and on protocol switches; None without fits."""
     alphas = [one["alpha"]["value"] for one in result["fits"]]
     betas = [one["beta"]["value"] for one in result["fits"] if (one.get("beta") or {}).get("value")]
     if not alphas:

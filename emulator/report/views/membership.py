@@ -10,7 +10,7 @@ from emulator.units import format_time
 
 
 def finding(result: common.Result) -> str | None:
-    """The time until all ranks know of the silent one."""
+    """A sentence on the time until all ranks have declared the silent one dead; None without a live part."""
     live = result.get("live")
     if not live:
         return None

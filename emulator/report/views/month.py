@@ -11,7 +11,7 @@ from emulator.units import format_time
 
 
 def finding(result: common.Result) -> str | None:
-    """The policy with the highest goodput."""
+    """A sentence on the policy with the highest goodput; None without a month."""
     one = result.get("month")
     if not one:
         return None

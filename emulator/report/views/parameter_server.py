@@ -14,7 +14,7 @@ _BAR, _MOST_BARS = 40, 12  # characters of the longest bar of a histogram, and i
 
 
 def finding(result: common.Result) -> str | None:
-    """The largest push and pull by the most workers, compared with one worker's."""
+    """A sentence on the largest push and pull by the most workers, against one worker's; None without a formula."""
     rows = result["measurements"] if result.get("formula") else []
     if not rows:
         return None

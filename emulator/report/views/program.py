@@ -12,7 +12,7 @@ _BARS = 40  # recoveries in the chart, the last ones
 
 
 def finding(result: Mapping[str, Any]) -> str | None:
-    """Whether the program reached its end, and after how many recoveries."""
+    """A sentence on whether the program reached its end, and after how many recoveries; None without a program."""
     one = result.get("program")
     return one and f"T{_ended(one)[1:]}."
 

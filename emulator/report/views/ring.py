@@ -17,7 +17,7 @@ _MOST_SCENARIOS = 6
 
 
 def finding(result: common.Result) -> str | None:
-    """The largest all-reduce on the most ranks compared with the native one, and p*."""
+    """A sentence on the largest all-reduce on the most ranks, against the native one, and p*; None without any."""
     rows = common.patterns(result)
     if not rows:
         return None

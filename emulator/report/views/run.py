@@ -17,7 +17,7 @@ _WRITTEN_IN_MB = 1_000_000  # bytes of the largest pair, so that the map of 8 ho
 
 
 def finding(result: Mapping[str, Any]) -> str:
-    """The emulated time, and the resource that was busiest."""
+    """A sentence on the emulated time and the busiest resource; of a recorded run, on its time and a faster network."""
     if "traffic" not in result:
         seen = result["timeline"]
         return f"The program took {format_time(seen['seconds'])}; {sentence(seen)}."

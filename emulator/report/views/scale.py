@@ -18,7 +18,7 @@ def _speedup(one: Row, row: Row, key: str) -> float | None:
 
 
 def finding(result: common.Result) -> str | None:
-    """The largest simulated speedup, and its pattern."""
+    """A sentence on the largest simulated speedup and its pattern; None if nothing was simulated."""
     one = result["scale"]
     best = max((row for row in one["rows"] if row["simulated"]), key=lambda row: _speedup(one, row, "simulated") or 0.0,
                default=None)  # fmt: skip

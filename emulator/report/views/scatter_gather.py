@@ -13,7 +13,7 @@ _MOST_SHARDS = 6  # named
 
 
 def finding(result: common.Result) -> str | None:
-    """The fastest distribution of uneven tasks, and the fastest full search."""
+    """A sentence on the fastest distribution of uneven tasks and the fastest full search; None without either."""
     uneven = {way: one for way, one in (result.get("uneven") or {}).items() if one["seconds"] is not None}
     told = []
     if uneven:

@@ -12,7 +12,7 @@ _SHOWN, _WIDTH = 8, 54  # kinds of endings on one screen; characters of one
 
 
 def finding(result: Mapping[str, Any]) -> str:
-    """How many orders failed, and how many different outputs the others had."""
+    """A sentence on how many orders failed, and how many different outputs the others had."""
     return f"The program was run in {_total(result):,} orders of its messages: {_summary(result)}."
 
 

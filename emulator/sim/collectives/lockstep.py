@@ -106,7 +106,7 @@ class Lockstep:
         self._handling: list[Any] = []  # of floating-point errors, which each rank chooses
 
     def join(self, comm: Any, collective: Any) -> bool:
-        """Join a rank to the collective; see `run`."""
+        """Join a rank to the collective, and return whether it is complete; see `run`."""
         engine, place = comm.engine, comm._rank
         self._comms[place], self._collectives[place] = comm, collective
         self._handling.append(np.geterr())
