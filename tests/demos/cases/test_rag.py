@@ -130,4 +130,4 @@ def test_a_question_without_a_word_of_the_corpus_is_refused(tmp_path: Path) -> N
     lines = [line for line in done.text.splitlines() if line.startswith("error:")]
     assert done.status == 2
     assert len(lines) == 1
-    assert "no passage" in lines[0]
+    assert "occurs in a passage" in lines[0]

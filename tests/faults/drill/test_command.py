@@ -89,7 +89,7 @@ def test_a_dry_run_says_what_would_happen_and_starts_nothing(tmp_path) -> None:
     [
         (["--fault", "kill 3 @ stp 20"], "column 10: expected step"),
         (["--fault", "kill 9 @ step 2"], "outside the job of ranks 0 to 7"),
-        (["--recovery", "prayer"], "a policy is one of shrink, spare"),
+        (["--recovery", "prayer"], "ring recovers by shrink, spare"),
         (["--fault", "none.toml"], "cannot read the plan"),
         (["--out", "/dev/null/x"], "cannot write the run folder"),
     ],
