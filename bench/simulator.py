@@ -17,7 +17,7 @@ import numpy as np
 from mpi4py import MPI
 from emulator import sim
 from emulator.network import load
-from emulator.sim.collectives.schedule import replay
+from emulator.sim.schedule import replay
 from primitives.collectives.all_reduce import all_reduce, prepare
 from primitives.collectives.operations import Operation
 from primitives.gossip import graphs, mix, mixing

@@ -4,7 +4,7 @@
 
 Each node computes for T_comp/p and then takes part in averaging a vector of n bytes, as in `demos.compare`. All ranks
 are simulated in this process: the primitives' own code runs on live ranks up to `--live`. An all-reduce is replayed
-from its own recorded schedule (`emulator.sim.collectives.schedule`), which gives the same times to the bit. Where
+from its own recorded schedule (`emulator.sim.schedule`), which gives the same times to the bit. Where
 closed form and simulation part by more than 1 %, the network's features that the form does not know are named.
 """
 
@@ -28,8 +28,8 @@ from emulator.network import Network, load
 from emulator.run.one_line import OneLineCommand
 from emulator.run.options import BUDGET, RANKS, SIZE, TIME, common_options, refuse_inside
 from emulator.sim.collectives.recording import NoReplay
-from emulator.sim.collectives.schedule import replay
 from emulator.sim.run import RANK_BYTES
+from emulator.sim.schedule import replay
 from emulator.units import format_time
 from faults.cli.report import Report
 from primitives.gossip import average

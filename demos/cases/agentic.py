@@ -35,8 +35,8 @@ from faults.drill.job_spec import JobSpec
 from faults.inject.drill_context import DrillContext
 from faults.inject.network_changes import job_comm
 from faults.patterns.catalogue import Pattern
+from faults.recover.multilevel import Levels
 from faults.recover.reexecute import reexecute
-from faults.recover.state.multilevel import Levels
 from faults.recover.step_loop import recovering
 from primitives.collectives.all_reduce import all_reduce
 from primitives.scatter_gather import Answer, Coordinator, coordinator

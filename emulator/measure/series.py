@@ -37,7 +37,7 @@ class Job:
     parts : operations that one call of `once` stands for; the time is divided by it
     labels : more columns for the raw samples
     schedule : makes the operation's persistent collective of phantoms on a communicator, for a simulation that replays
-        it (see `emulator.sim.collectives.schedule`) or counts its messages; None: unknown
+        it (see `emulator.sim.schedule`) or counts its messages; None: unknown
     every_rank : nothing is replayed
     messages : how many all members send, as far as it is known; None: as the schedule says
     """

@@ -19,7 +19,7 @@ from emulator.measure.series import BYTE_S, CHECKED_RANKS, EXACT, MESSAGE_S, Job
 from emulator.network.topology import Flat
 from emulator.sim.collectives.lockstep import apart
 from emulator.sim.collectives.recording import NoReplay, messages
-from emulator.sim.collectives.schedule import replay
+from emulator.sim.schedule import replay
 
 _TOLERANCE = 1e-9
 

@@ -19,7 +19,7 @@ from emulator.core.instruments import Wait
 from emulator.sim.joint import JointCall
 
 if TYPE_CHECKING:
-    from emulator.sim.ulfm.failures import Failures
+    from emulator.sim.failures import Failures
 
 
 class Connection(JointCall):

@@ -22,10 +22,10 @@ from emulator.core.operations import Operation, Transfer
 from emulator.core.routes import Route
 from emulator.network import Network
 from emulator.sim.collectives import phantom
+from emulator.sim.failures import Failures
 from emulator.sim.loop import Loop, Sleeper
 from emulator.sim.port import SimulatedPort
 from emulator.sim.simple_messages import PlainMessages
-from emulator.sim.ulfm.failures import Failures
 
 _LEAST_STEP_S = 1e-6
 _STEP_SHARE = 1 / 8

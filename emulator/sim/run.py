@@ -22,10 +22,10 @@ from emulator.sim.communicator import SimulatedComm
 from emulator.sim.control import Control, Shared
 from emulator.sim.deadlock import DeadlockError, report
 from emulator.sim.engine import SimulatedEngine
+from emulator.sim.failures import Failures
 from emulator.sim.loop import Loop
 from emulator.sim.port import SimulatedPort
 from emulator.sim.ulfm.engine import MortalEngine
-from emulator.sim.ulfm.failures import Failures
 
 RANK_BYTES = 48 * 1024
 """Memory of a rank with its greenlet, engine and a few messages; a program's own arrays come on top."""

@@ -110,7 +110,7 @@ def _session(spec: JobSpec, folder: Path, learner: RingTraining, tools: DrillCon
     if not spec.policy.relaunches:
         kept = None
         if wanted["levels"]:
-            from faults.recover.state.multilevel import Levels
+            from faults.recover.multilevel import Levels
 
             kept = Levels(learner.own, store, wanted["every"])
         return recovering(

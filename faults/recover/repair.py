@@ -37,7 +37,7 @@ from faults.recover.user_loop.preemption import Notice
 from faults.recover.user_loop.program_failure import end_corrupt
 
 if TYPE_CHECKING:
-    from faults.recover.state.multilevel import Levels
+    from faults.recover.multilevel import Levels
 
 APART = 4
 """Steps from one copy of the state to the next where nothing is agreed on. A copy is most of what being ready costs: it

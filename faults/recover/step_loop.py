@@ -48,7 +48,7 @@ from faults.recover.user_loop.preemption import Notice, never
 from faults.recover.user_loop.program_failure import GuardedLoop, StepOfNoRank, depart
 
 if TYPE_CHECKING:
-    from faults.recover.state.multilevel import Levels
+    from faults.recover.multilevel import Levels
 
 _SKEW_S = 0.01  # least time in which other ranks come to a boundary, too
 
@@ -241,7 +241,7 @@ def recovering(
         process takes the place), ``"rejoin"`` (fewer ranks go on, and new processes take the places after a later step)
     spares : how many of the ranks wait
     at_least : fewer ranks than this cannot do the work
-    levels : private state of each rank, and where it is saved (`faults.recover.state.multilevel`); with a policy
+    levels : private state of each rank, and where it is saved (`faults.recover.multilevel`); with a policy
         that fills the places of the dead
     every : steps from one agreement to the next: an agreement costs time in every run, and a death up to so many steps.
         0 agrees on nothing before a rank dies or the end comes; a death then costs up to three steps more than the one

@@ -15,7 +15,7 @@ from mpi4py import MPI
 from emulator import sim
 from emulator.network import load
 from emulator.sim import deadlock
-from emulator.sim.ulfm.failures import Failures
+from emulator.sim.failures import Failures
 from faults.drill import job_spec, rank
 from faults.drill.job_spec import JobSpec
 from faults.launch.supervise import Finished, left_results, set_anew

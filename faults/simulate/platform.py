@@ -10,7 +10,7 @@ from typing import Any
 from greenlet import GreenletExit
 
 from emulator import carrier
-from emulator.sim.ulfm.failures import Failures
+from emulator.sim.failures import Failures
 from faults.platform import Clock, Executioner
 
 FIRST_ID = 1

@@ -11,7 +11,7 @@ from typing import Any
 from mpi4py import MPI
 
 from emulator.core.operations import Operation
-from emulator.sim.ulfm.failures import Failures
+from emulator.sim.failures import Failures
 from faults.recover.replacements.admission import Starter
 
 

@@ -26,8 +26,8 @@ from emulator.network import Network
 from emulator.sim.communicator import SimulatedComm
 from emulator.sim.control import Control, Shared
 from emulator.sim.engine import SimulatedEngine
+from emulator.sim.failures import Failures
 from emulator.sim.loop import Loop
-from emulator.sim.ulfm.failures import Failures
 
 _POLL_S = 1e-6
 

@@ -1,1 +1,1 @@
-"""Collectives of many simulated ranks at once: recorded schedules, their replay in numpy, and phantom payloads."""
+"""Collectives of many simulated ranks at once: their steps, recorded, and phantom payloads."""

@@ -9,7 +9,7 @@ run, on its own arrays, in rounds::
     round 2   add, send   add, send   add, send     each waits for its second one
 
 A message is copied to where its receive wants it. What each rank does is recorded, and
-`emulator.sim.collectives.schedule` gives from that the times of all ranks, to the bit those of the event loop; tests
+`emulator.sim.schedule` gives from that the times of all ranks, to the bit those of the event loop; tests
 compare the two. When the same collective objects run again their schedule is known. Where ranks turn out to do unlike
 things, or a replay would not be exact, every rank makes its recorded steps in the event loop, with phantoms: payloads
 are there.
@@ -41,7 +41,7 @@ from emulator.network import Network
 from emulator.sim.collectives import phantom
 from emulator.sim.collectives.common_steps import ALONE, CommonSteps
 from emulator.sim.collectives.recording import SEND, NoReplay, Step
-from emulator.sim.collectives.schedule import Roads, State, check, play
+from emulator.sim.schedule import Roads, State, check, play
 
 LEAST = 4
 """Fewer ranks have so few messages that the event loop is as quick."""

@@ -1,1 +1,1 @@
-"""Deaths of simulated ranks and the ULFM calls of those that survive: revoke, agree, shrink, acknowledge."""
+"""The engine of a simulated rank that may die, and the ULFM calls of those that survive: revoke, agree, shrink."""

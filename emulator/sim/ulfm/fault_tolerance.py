@@ -14,9 +14,9 @@ from typing import Any
 from mpi4py import MPI
 
 from emulator.core.instruments import Wait
+from emulator.sim.failures import Failures
 from emulator.sim.groups import SimulatedGroup
 from emulator.sim.joint import JointCall, JointRequest
-from emulator.sim.ulfm.failures import Failures
 
 
 class SurvivorCall(JointCall):

@@ -1,1 +1,1 @@
-"""State that survives the death of a rank: copies to roll back to, and private state on two levels."""
+"""State that survives the death of a rank: copies to roll back to, and its way to the replacement."""

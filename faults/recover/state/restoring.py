@@ -1,7 +1,7 @@
 """Restore shared and private state on the processes that take the places of dead ranks.
 
 a holder of the state ─► each process without it        the same arrays on all ranks
-the buddies' memory, else all ranks from disk           arrays of one rank (`faults.recover.state.multilevel`)
+the buddies' memory, else all ranks from disk           arrays of one rank (`faults.recover.multilevel`)
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from faults.recover.state.copies import CommitLog, State, StateCopies
 from faults.recover.survivors.communicator import SurvivorComm
 
 if TYPE_CHECKING:
-    from faults.recover.state.multilevel import Levels
+    from faults.recover.multilevel import Levels
 
 _TAG_FOUND = 30_004
 

@@ -14,7 +14,7 @@ from emulator import network, sim
 from emulator.measure import repetitions, simulated
 from emulator.measure.series import Job, Series, Stop
 from emulator.sim.collectives import lockstep
-from emulator.sim.collectives.schedule import replay
+from emulator.sim.schedule import replay
 from primitives.collectives.all_reduce import all_reduce
 
 SIZES = (64, 4096, 1 << 16)

@@ -12,7 +12,7 @@ import emulator
 from emulator import sim
 from emulator.comm.refused import NotEmulated
 from emulator.core.failure_costs import FailureCosts
-from emulator.sim.ulfm.failures import Failures
+from emulator.sim.failures import Failures
 from tests.emulator.sim.test_failures import class_of
 from tests.emulator.small_networks import ALPHA, plain
 

@@ -12,7 +12,7 @@ import emulator
 from emulator import sim
 from emulator.core.failure_costs import FailureCosts
 from emulator.network.topology import Flat, Racks, Topology
-from emulator.sim.ulfm.failures import Failures
+from emulator.sim.failures import Failures
 from tests.emulator.small_networks import ALPHA, BETA, plain
 
 COSTS = FailureCosts(detect_s=5e-3, calm_agree_s=1e-5, agree_s=1e-4, revoke_s=2e-5, shrink_s=3e-4)

@@ -13,7 +13,7 @@ from emulator import carrier, sim
 from emulator.carrier import Instrument
 from emulator.network.topology import Racks
 from emulator.sim.collectives import lockstep
-from emulator.sim.ulfm.failures import Failures
+from emulator.sim.failures import Failures
 from primitives.collectives.all_reduce import all_reduce, prepare
 from tests.emulator.sim.programs import Program
 from tests.emulator.small_networks import plain

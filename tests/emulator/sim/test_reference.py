@@ -9,7 +9,7 @@ import pytest
 
 from emulator import sim
 from emulator.carrier import Instrument
-from emulator.sim.ulfm.failures import Failures
+from emulator.sim.failures import Failures
 from tests.emulator.sim import random_programs, reference
 
 

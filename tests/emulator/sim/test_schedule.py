@@ -11,7 +11,7 @@ from emulator.carrier import Instrument
 from emulator.network import load
 from emulator.sim.collectives import recording
 from emulator.sim.collectives.recording import NoReplay
-from emulator.sim.collectives.schedule import replay
+from emulator.sim.schedule import replay
 from primitives.collectives.all_reduce import prepare
 from primitives.collectives.operations import Operation
 

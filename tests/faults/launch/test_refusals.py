@@ -18,8 +18,8 @@ from emulator.launch import mpirun
 from faults.__main__ import main
 from faults.platform import LOCAL
 from faults.recover import recovering
+from faults.recover.multilevel import Levels
 from faults.recover.restart import restarting
-from faults.recover.state.multilevel import Levels
 from faults.recover.user_loop import preconditions, preemption
 from tests.faults.launch.own_programs import finish, needs_ulfm
 

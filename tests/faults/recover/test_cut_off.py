@@ -15,7 +15,7 @@ from mpi4py import MPI
 from emulator import sim
 from emulator.errors import UsageError
 from emulator.network import load
-from emulator.sim.ulfm.failures import Failures
+from emulator.sim.failures import Failures
 from faults.inject.drill_context import DrillContext
 from faults.platform import Platform
 from faults.record.journal import Journal

