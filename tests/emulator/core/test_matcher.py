@@ -78,7 +78,7 @@ events = st.lists(
 
 
 @given(events)
-@settings(max_examples=600)
+@settings(max_examples=1500)
 def test_receives_get_the_messages_that_time_and_order_give_them(events: list[tuple[Any, ...]]) -> None:
     matcher, plain = Matcher(lambda receive, message: receive.take(message), []), PlainMatcher()  # type: ignore[arg-type, return-value]
     now, receives, last = 0.0, [], dict.fromkeys(range(SOURCES), 0.0)

@@ -107,8 +107,8 @@ def test_of_nothing_trees_and_folds_send_nothing(name, p):
     assert costs.exact(name, p, 0, 8, ALPHA, BETA, GAMMA) == 0
 
 
-@pytest.mark.parametrize("k", range(1, 10))
-@settings(max_examples=3)
+@pytest.mark.parametrize("k", range(1, 11))
+@settings(max_examples=5)
 @given(share=st.integers(1, 1 << 20))
 def test_rabenseifner_is_exact_where_every_half_is_even(k, share):
     n = share << k

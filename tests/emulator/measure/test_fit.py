@@ -233,7 +233,7 @@ def test_the_textbook_form_is_the_same_time(p, n):
     assert textbook == pytest.approx(costs.seconds("ring", p, n, ring.alpha, ring.beta, ring.gamma))
 
 
-@settings(max_examples=40)
+@settings(deadline=None)
 @given(st.lists(st.floats(1e-7, 1e-2), min_size=6, max_size=6))
 def test_terms_are_never_negative(times):
     found = fit(

@@ -13,36 +13,11 @@ from click.testing import CliRunner
 from emulator import results
 from emulator.commands.report import report
 from emulator.report import formats, stability, terminal
-from emulator.report.model import Column, Detail, Map, Series, Table, Text
-from emulator.report.views import campaigns, charts, common, drill, fits, links, parameter_server, timeline, view
+from emulator.report.model import Column, Map, Series, Table
+from emulator.report.views import charts, common, fits, links, parameter_server, view
 from emulator.run.console import make_console
+from tests.emulator.report.made import DRILL, a_matrix, a_result, a_run, estimate, fitted, printed, row
 from tests.emulator.report.widths import fits_every_width
-
-
-def printed(items, width=150, full=False):
-    """What the items look like on a terminal without colours."""
-    return "\n".join("".join(text for text, _ in line) for line in terminal.lines(items, width, full))
-
-
-def row(**changes):
-    seconds = {"median": 1e-3, "ci95": [9e-4, 1.2e-3], "p5": 8e-4, "p95": 2e-3, "p99": 3e-3, "n": 30}
-    native = {"median": 5e-4, "ci95": [4e-4, 6e-4]}
-    plain = {"pattern": "ring", "ranks": 4, "bytes": 1 << 20, "seconds": seconds, "native": native, "wrong": 0}
-    return {**plain, "algbw": 1.05e9, "busbw": 1.57e9, "predicted": 1.1e-3, **changes}
-
-
-def estimate(value):
-    return {"value": value, "ci95": [0.9 * value, 1.1 * value]}
-
-
-def fitted(**changes):
-    terms = {"alpha": estimate(2e-6), "beta": estimate(5e-10), "gamma": None}
-    plain = {"level": "collective", "pattern": "ring", **terms, "segments": [], "median_relative_error": 0.04}
-    return {**plain, **changes}
-
-
-def a_result(**changes):
-    return {**results.new("ring", ["python", "-m", "demos.ring", "-n", "4"], ranks=4), **changes}
 
 
 @pytest.mark.parametrize(
@@ -201,90 +176,6 @@ def test_a_switch_is_put_beside_the_librarys_limit():
     assert "limits of the library (ompi_info): btl_sm_eager_limit 4K" in text
 
 
-DRILL = {
-    "pattern": "ring",
-    "ranks": 4,
-    "ranks_after": 3,
-    "recovery": "shrink",
-    "faults": [{"text": "kill 2 @ step 5", "fired": True, "at": 0.3}],
-    "outcome": "recovered",
-    "phases": {"detect": 0.012, "agree": 0.003, "rebuild": 0.0, "restore": 0.0, "replay": 0.005},
-    "recovery_seconds": 0.02,
-    "recovery_spread": {"median": 0.02, "ci95": None, "n": 1},
-    "lost_steps": 2,
-    "checks": {"deaths": {"ok": True, "seen": "[2] as injected"}, "commits": {"ok": False, "seen": "39 of 40"}},
-    "throughput_spread": {"before": {"median": 400.0}, "after": {"median": 500.0}},
-    "overhead": {"fault_free_seconds": 0.5, "drill_seconds": 0.6},
-    "repeats": [{}],
-}
-
-
-def lines_of(result):
-    """What ``report --full`` prints, without padding."""
-    return [" ".join(line.split()) for line in printed(view(result), full=True).splitlines()]
-
-
-def test_a_drill_is_told_from_its_file_alone(tmp_path):
-    command = ["python", "-m", "faults", "drill", "ring", "--fault", "kill 2 @ step 5"]
-    results.save(a_result(demo="faults", command=command, drill=DRILL), tmp_path / "result.json")
-    lines = lines_of(results.load(tmp_path))
-    assert "python -m faults drill ring --fault 'kill 2 @ step 5'" in lines
-    for line in (
-        f"detect 0 s 12.0 ms {24 * '█'} until the first survivor learns of it",
-        f"replay 15.0 ms 5.00 ms {10 * '█'} until the interrupted step is complete",
-        "total 20.0 ms",
-        "recovery: 20.0 ms, 2 more steps done again",
-        "steps per second: 400 before, 500 after",
-        "ok deaths [2] as injected",
-        "FAILED commits 39 of 40",
-        "recovered ring by shrink: 4 ranks, 3 after",
-    ):
-        assert line in lines, line
-
-
-def test_a_drill_that_failed_says_where_and_medians_are_called_so():
-    spread = {"median": 0.02, "ci95": [0.01, 0.03], "n": 6}
-    failed = {**DRILL, "outcome": "failed", "failed_at": {"phase": "agree", "why": "silence"}, "repeats": [{}] * 6}
-    failed |= {"recovery_spread": spread, "phases_spread": {"detect": {"median": 0.012, "ci95": None, "n": 6}}}
-    lines = lines_of(a_result(demo="faults", drill=failed))
-    assert "phases over 6 repeats: detect median 12.0 ms of 6" in lines
-    assert "recovery: median 20.0 ms [10.0 ms, 30.0 ms] of 6, 2 more steps done again" in lines
-    assert "not recovered ring by shrink: 4 ranks, 3 after; at phase agree: silence" in lines
-
-
-def test_matrix_alarms_and_trace_are_tables():
-    cell = {"pattern": "ring", "recovery": "shrink", "fault": "kill", "outcome": "recovered", "why": None}
-    matrix = [{**cell, "drill": DRILL}, {**cell, "fault": "two", "outcome": "refused", "why": "too few", "drill": None}]
-    sighting = {"detector": "phi", "situation": "kill", "limit_seconds": 0.2, "wrong": None}
-    alarms = [
-        {**sighting, "detection_seconds": 0.1, "false_alarms": []},
-        {**sighting, "situation": "crowd", "detection_seconds": None, "false_alarms": [3]},
-    ]
-    run = {"policy": "shrink", "mtbf_s": None, "goodput": 0.99, "failures": 0, "wrong": ""}
-    trace = {
-        "runs": [run, {**run, "mtbf_s": 2.0, "goodput": 0.875, "failures": 3}],
-        "crossovers": [{"mtbf_s": 1.5, "rare": "spare", "frequent": "shrink"}],
-        "intervals": None,
-    }
-    lines = [
-        line
-        for demo, parts in {"matrix": matrix, "alarms": alarms, "trace": trace}.items()
-        for line in lines_of(a_result(demo=demo, **{demo: parts}))
-    ]
-    for line in (
-        "ring",
-        "fault shrink",
-        "kill 20.0 ms -2 (3)",
-        "two -",
-        "not run (-) ring by shrink, two: too few",
-        "1 of 1 drills survived",
-        "phi 100 ms 1 false",
-        "shrink 99.0% (0) 87.5% (3)",
-        "above an MTBF of 1.50 s spare is ahead of shrink, below it shrink",
-    ):
-        assert line in lines, line
-
-
 @pytest.mark.parametrize(
     ("content", "options", "said"),
     [
@@ -302,31 +193,6 @@ def test_what_cannot_be_reported_is_one_line_and_status_2(tmp_path, content, opt
     assert outcome.exit_code == 2
     assert outcome.stderr.count("\n") == 1
     assert any(part in outcome.stderr for part in said.split("|"))
-
-
-def test_a_job_of_the_matrix_that_meets_no_fault_at_all_is_named_once() -> None:
-    cells = [
-        {"pattern": "ring", "recovery": policy, "fault": fault, "outcome": "refused", "why": why, "drill": None}
-        for policy, fault, why in (
-            ("respawn", "middle", "no"), ("respawn", "two", "no"), ("spare", "two", "no"), ("spare", "host", "else"),
-        )
-    ]  # fmt: skip
-    items = [one.item if isinstance(one, Detail) else one for one in campaigns.matrix({"matrix": cells})]
-    told = [one.text for one in items if isinstance(one, Text) and "not run" in one.text]
-    assert told == ["  not run (-) ring by respawn; ring by spare, two: no", "  not run (-) ring by spare, host: else"]
-
-
-def a_run():
-    pairs = [{"from": f"host{a}", "to": f"host{b}", "messages": 1, "bytes": 10**7} for a in range(9) for b in range(9)]
-    busy = [{"name": f"host{a} out", "messages": 1, "bytes": 10**7, "busy": 1e-3} for a in range(20)]
-    traffic = {"seconds": 1.0, "messages": 81, "bytes": 81 * 10**7, "pairs": pairs, "resources": busy}
-    return a_result(demo="run", clock="emulated", traffic=traffic)
-
-
-def a_matrix():
-    cell = {"outcome": "recovered", "why": None, "drill": DRILL}
-    jobs = [(pattern, policy) for pattern in ("ring", "parameter-server", "gossip") for policy in ("shrink", "respawn")]
-    return [{**cell, "pattern": a, "recovery": b, "fault": fault} for a, b in jobs for fault in ("middle", "first")]
 
 
 @pytest.mark.parametrize(
@@ -436,26 +302,6 @@ def test_staleness_is_a_bar_for_each_value_or_range_of_values():
     assert len(many.rows) == 12
 
 
-@pytest.mark.parametrize(
-    ("demo", "parts"),
-    [
-        ("faults", {"drill": DRILL}),
-        ("matrix", {"matrix": []}),
-        ("soak", {"soak": {"kills": 3, "launches": 1, "hangs": 0, "wrong": 0, "leftovers": 0, "failed": [],
-                           "recoveries": [], "failure_rate_below": None}}),
-    ],
-)  # fmt: skip
-def test_what_simulated_jobs_were_told_is_said_with_their_result(demo, parts):
-    given = "given, not simulated: detect 6.00 ms"
-    assert printed(view(a_result(demo=demo, given=given, **parts))).count(given) == 1
-    assert "given" not in printed(view(a_result(demo=demo, **parts)))
-
-
-def test_a_recovery_that_took_no_time_has_no_bars():
-    table = drill.timeline({"phases": dict.fromkeys(("detect", "replay"), 0.0)})
-    assert {row[3] for row in table.rows} == {""}
-
-
 def test_one_screen_has_eight_sizes_on_the_most_ranks_and_full_has_all():
     rows = [row(ranks=p, bytes=8 << k) for p in (2, 4, 8, 16) for k in range(21)]
     warnings = [f"a reason why figures may be unstable, number {number}" for number in range(6)]
@@ -470,16 +316,3 @@ def test_one_screen_has_eight_sizes_on_the_most_ranks_and_full_has_all():
     everything = printed(view(result), 150, full=True)
     assert everything.count("1,000") == len(rows)
     assert all(text in everything for text in warnings)
-
-
-def test_a_fault_that_strikes_several_ranks_is_said_once():
-    text = "cut 0-1|2-3 @ step 10 for 2s"
-    deaths = [{"at": at, "text": text, "place": place} for at, place in ((0.0, 3), (3e-7, 2))]
-    episode = {"phases": dict.fromkeys(("detect", "replay"), 1e-3), "deaths": deaths}
-    assert drill.timeline(episode).title == f"0 s: {text} (ranks 2, 3)"
-    faults = [{"rank": rank, "at": at, "text": text} for rank, at in ((2, 0.5), (2, 0.5), (3, 0.5), (3, 0.7))]
-    found = {
-        "clock": "wall", "seconds": 1.0, "events": 8, "dropped": 0, "ranks": [], "path": {}, "steps": [],
-        "faster": {"seconds": 1.0, "half_alpha": 1.0, "half_beta": 1.0, "instant": 1.0}, "faults": faults,
-    }  # fmt: skip
-    assert list(timeline.view(found))[-2:] == [f"500.0 ms: ranks 2, 3: {text}", f"700.0 ms: rank 3: {text}"]

@@ -8,12 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
 from emulator import results
 from emulator.launch import mpirun
 from emulator.launch.job import environment
-from tests.emulator import tiny
 
 ROOT = Path(__file__).resolve().parents[3]
 PYTHON = [sys.executable, "-m"]
@@ -21,8 +19,8 @@ TINY = [*PYTHON, "tests.emulator.tiny", "-n", "2"]
 DRILL = [*PYTHON, "faults", "drill", "ring", "-n", "2"]
 PROGRAM = "print('said by the program')\n"
 PRINTERS = [
-    ["emulator", "networks", "check", "hdr"], ["demos.ring", "--help"], ["emulator", "--help"], ["demos.speedup"],
-    ["faults", "drill", "-h"],
+    ["emulator", "networks"], ["emulator", "networks", "check", "hdr"], ["demos.speedup"], ["demos.ring", "--help"],
+    ["emulator", "--help"], ["faults", "drill", "-h"],
 ]  # fmt: skip
 
 
@@ -30,11 +28,6 @@ def run(command, **how):
     env = environment({"PYTHONPATH": str(ROOT)})
     how = {"stdout": subprocess.PIPE, "cwd": ROOT, **how}
     return subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=120, env=env, check=False, **how)
-
-
-def simulate_tiny(*options):
-    """On simulated ranks, of which rank 0 writes as that of a job does; a program and a drill do so as processes."""
-    return CliRunner().invoke(tiny.main, ["--simulate", "2", "--net", "hdr", *options], env={"COLUMNS": "200"})
 
 
 def one_line(done):
@@ -64,8 +57,8 @@ def files(folder):
 
 
 def test_a_full_disk_costs_a_demo_its_files_and_nothing_else(full):
-    done = simulate_tiny("--out", str(full / "run"), "--json", str(full / "copy.json"))
-    assert done.exit_code == 1
+    done = run([*TINY, "--out", str(full / "run"), "--json", str(full / "copy.json")])
+    assert done.returncode == 1
     assert "2 ranks, sizes" in done.stdout
     assert "page:" not in done.stdout
     for name in ("run/result.json", "run/samples.csv", "copy.json"):
@@ -76,8 +69,8 @@ def test_a_full_disk_costs_a_demo_its_files_and_nothing_else(full):
 
 def test_a_page_that_cannot_be_written_costs_no_result(tmp_path):
     (tmp_path / "report.html").mkdir()
-    done = simulate_tiny("--out", str(tmp_path))
-    assert done.exit_code == 1
+    done = run([*TINY, "--out", str(tmp_path)])
+    assert done.returncode == 1
     assert "2 ranks, sizes" in done.stdout
     assert "page:" not in done.stdout
     assert one_line(done).startswith(f"error: cannot write {tmp_path}/report.html")
@@ -129,8 +122,9 @@ def test_full_standard_output_is_one_line_and_status_1(tmp_path, command):
 
 @pytest.mark.parametrize(
     ("streams", "command"),
-    [((1,), [*PYTHON, *one]) for one in PRINTERS[:3]]
-    + [((0, 1, 2), command) for command in ([*TINY, "--out", "OUT"], [*PYTHON, *PRINTERS[0]])],
+    [((1,), [*PYTHON, *one]) for one in PRINTERS]
+    + [(streams, [*TINY, "--out", "OUT"]) for streams in ((1,), (0, 1, 2))]
+    + [((0, 1, 2), [*PYTHON, *PRINTERS[0]])],
     ids=str,
 )
 def test_closed_standard_output_is_one_line_and_status_1(tmp_path, command, streams):
@@ -168,7 +162,7 @@ def test_a_removed_directory_is_one_line_and_status_2(tmp_path, command):
 
 def test_ctrl_c_under_a_plain_mpirun_says_what_is_kept(tmp_path):
     """mpirun itself ends with 1 and forwards nothing more."""
-    command = mpirun.command(2, ["-m", "tests.emulator.tiny", "--out", str(tmp_path), "--end", "interrupt"])
+    command = mpirun.command(3, ["-m", "tests.emulator.tiny", "--out", str(tmp_path), "--end", "interrupt"])
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=environment()
     ) as process:
