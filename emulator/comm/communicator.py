@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mpi4py import MPI
 
@@ -18,10 +18,12 @@ from emulator.comm.probes import Probes
 from emulator.comm.refused import Refused
 from emulator.core import traffic
 from emulator.core.dissemination import largest
-from emulator.core.engine import Engine
 from emulator.core.instruments import NO_PEER, Wait
-from emulator.core.network_changes import NetworkState
 from emulator.units import check_compute
+
+if TYPE_CHECKING:
+    from emulator.core.engine import Engine
+    from emulator.core.network_changes import NetworkState
 
 
 class EmulatedComm(Probes, Pickled, ObjectCollectives, Management, Refused, MPI.Intracomm):  # type: ignore[misc]

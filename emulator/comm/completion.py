@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mpi4py import MPI
 
 from emulator.comm.compiled_classes import replace_methods
 from emulator.comm.persistent import PersistentRequest
 from emulator.comm.requests import EmulatedRequest, empty_status
-from emulator.core.engine import Engine
 from emulator.core.operations import Operation
+
+if TYPE_CHECKING:
+    from emulator.core.engine import Engine
 
 
 class _NativeRequest(Operation):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mpi4py import MPI
 
 from emulator.core import message as messages
-from emulator.core.engine import Engine
+
+if TYPE_CHECKING:
+    from emulator.core.engine import Engine
 
 _ANY_TAG: int = MPI.ANY_TAG
 

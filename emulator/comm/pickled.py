@@ -12,11 +12,6 @@ _ANY: int = MPI.ANY_SOURCE
 _ANY_TAG: int = MPI.ANY_TAG
 
 
-def named_as_in_mpi4py(name: str, send: Any) -> Any:
-    """Give a send the parameter names of mpi4py's method `name`: `obj` where it is lower-case, else `buf`."""
-    return (lambda self, obj, dest, tag=0: send(self, obj, dest, tag)) if name.islower() else send
-
-
 class Pickled(PointToPoint):
     """send, recv and their relatives."""
 

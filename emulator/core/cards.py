@@ -80,15 +80,16 @@ class Queue:
         return start
 
     def _note(self, begin: float, end: float, asked: float, by: int, joined: bool) -> None:
-        """Remember a busy span (or an instant at which a message passed), or extend the last one."""
+        """Remember a busy span (or an instant at which a message passed), or extend the last one.
+
+        A span that is joined is the latest request's: `take` found none that is later.
+        """
         cells, cell = self.cells, self.cell
         noted = int(cells[cell + NOTED])
         if joined and noted:
             place = cell + SPANS + _PER_SPAN * ((noted - 1) % _KEPT)
             if cells[place + 1] == begin:
-                cells[place + 1] = end
-                if (asked, by) > (cells[place + 2], cells[place + 3]):
-                    cells[place + 2], cells[place + 3] = asked, by
+                cells[place + 1], cells[place + 2], cells[place + 3] = end, asked, by
                 return
         place = cell + SPANS + _PER_SPAN * (noted % _KEPT)
         cells[place], cells[place + 1], cells[place + 2], cells[place + 3] = begin, end, asked, by
@@ -198,9 +199,8 @@ class Port:
             service = following.service
             if self.stretch:
                 service = max(service, following.size * self.stretch)
-            following.due = (
-                self.queue.take(following.first, service, order_of(following.source, following.token)) + service
-            )
+            by = (following.source << 32) + following.token  # `order_of`
+            following.due = self.queue.take(following.first, service, by) + service
         return message.due
 
     def expected(self, messages: Collection[Arrival]) -> list[float]:

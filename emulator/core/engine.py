@@ -67,6 +67,7 @@ class Engine(ABC):
         self.idling = False
         self.board: WaitNotes | None = None
         self._arrived = self._token = self.late = 0
+        self._first_of_order = order_of(rank, 1)
         if network.spec.protocol is not None:
             ByProtocol(self, network.spec.protocol, cards.out_of)
 
@@ -163,7 +164,17 @@ class Engine(ABC):
 
         Returns when its first and its last byte leave the card, when the first arrives, and its service there.
         """
-        by = order_of(self.rank, self._token + 1)
+        by = self._first_of_order + self._token
+        if route.simple and route.change is None:  # the usual case: what `leave_card` and `reach` come to
+            out, last = size * route.beta_out, route.last
+            start = route.queue.take(self.clock.t, out if out > route.gap else route.gap, by)
+            first = start + route.alpha
+            if first < last.get(context, 0.0):
+                first = last[context]
+            last[context] = first
+            route.sequence += 1
+            route.bytes += size
+            return start, start + out, first, size * route.beta
         start, end, service = self.leave_card(route, size, by)
         first = start
         for index in route.links:

@@ -226,25 +226,22 @@ class Matcher:
             if best is not None and now is not None and best.first > now:
                 return None
         else:
-            best = self._oldest(source, tag)
+            by_tag = self._unexpected.get(source)
+            if by_tag is None:
+                return None
+            if tag == ANY_TAG:
+                if len(by_tag) > 1:
+                    tag = min((waiting[0].order, tag) for tag, waiting in by_tag.items())[1]
+                else:
+                    (tag,) = by_tag
+            waiting = by_tag.get(tag)
+            best = waiting[0] if waiting else None
         if best is None:
             return None
         if best.early and self._any_source:
             self._deferred = True
             return None
         return best
-
-    def _oldest(self, source: int, tag: int) -> Arrival | None:
-        """The unexpected message of a source and a tag (or any tag) that arrived first."""
-        by_tag = self._unexpected.get(source)
-        if by_tag is None:
-            return None
-        if tag == ANY_TAG:
-            if len(by_tag) > 1:
-                return min((waiting[0] for waiting in by_tag.values()), key=lambda one: one.order)
-            (tag,) = by_tag
-        waiting = by_tag.get(tag)
-        return waiting[0] if waiting else None
 
     def _first(self, tag: int) -> Arrival | None:
         """The earliest unexpected message of a tag (or of any tag), from any source."""

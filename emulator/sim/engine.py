@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from emulator.comm.send_receive import ReceiveRequest, SendRequest
-from emulator.core.cards import Cards, order_of
+from emulator.core.cards import Cards
 from emulator.core.clock import Clock, Pacer
 from emulator.core.engine import Engine
 from emulator.core.instruments import Wait
@@ -85,7 +85,6 @@ class SimulatedEngine(PlainMessages):
         self.missed = False
         self._polled: dict[Hashable, int] = {}  # with the number of messages sent before
         self._excused = 0
-        self._first_of_order = order_of(rank, 1)
         self._plain = self.flows is None and network.spec.protocol is None
         self.quick = self._plain and not measured
         self._polled_at = self._passed_at = self._polling_since = 0.0

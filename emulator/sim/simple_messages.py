@@ -68,24 +68,17 @@ class PlainMessages(Engine, Sleeper):
             if route.links and self._plain:
                 return self._cross(route, context, tag, payload, size, sync)
             return super().send(destination, context, tag, payload, size, sync)
-        out, last, rank = size * route.beta_out, route.last, self.rank
-        by = self._first_of_order + self._token
-        start = route.queue.take(self.clock.t, out if out > route.gap else route.gap, by)
-        first = start + route.alpha
-        if context in last and first < last[context]:
-            first = last[context]
-        last[context] = first
-        route.sequence += 1
-        route.bytes += size
+        _, end, first, service = self.leave(route, context, size)
+        rank = self.rank
         token = self._token = receiver._arrived = self._token + 1
         ghost = phantom.holds(payload)
         message = Arrival(
-            context, rank, tag, route.flags | FOLLOWS if ghost else route.flags, first, size * route.beta, size, token,
+            context, rank, tag, route.flags | FOLLOWS if ghost else route.flags, first, service, size, token,
             None if ghost else payload,
         )  # fmt: skip
         message.order = token
-        if not receiver.admits(message, start + out):
-            return start + out, None
+        if not receiver.admits(message, end):
+            return end, None
         port = message.port = receiver.loopback if route.loopback else receiver.nic
         heappush(port.heap, (first, rank, token, message))
         matcher = receiver.matchers[context]
@@ -98,7 +91,7 @@ class PlainMessages(Engine, Sleeper):
             receiver.notice(message)
         if message.data is not None:  # a copy: the sender may use its memory again before a receive takes the message
             message.data = memoryview(bytes(payload))
-        return start + out, None
+        return end, None
 
     def _cross(
         self, route: Route, context: int, tag: int, payload: Any, size: int, sync: Synchronous | None

@@ -11,7 +11,7 @@ from typing import Any
 
 from mpi4py import MPI
 
-from emulator.comm.pickled import named_as_in_mpi4py
+from emulator.comm.parameter_names import named_as_in_mpi4py
 from emulator.core.instruments import NO_PEER, Wait
 from emulator.core.wall_clock import perf_counter as _now
 from emulator.trace.traced_requests import Sending, TracedPrequest, TracedRequest

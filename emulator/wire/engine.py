@@ -23,6 +23,7 @@ from emulator.wire.header import ACK, HEADERS_TAG
 from emulator.wire.pacing import Pacer, summarise
 from emulator.wire.shared_clocks import SharedClocks
 from emulator.wire.waiting import Waiting
+from emulator.wire.wakeups import LINE
 
 if TYPE_CHECKING:
     from emulator.wire.clock_sync import Sync
@@ -61,6 +62,7 @@ class WireEngine(Waiting):
         host = network.host_of(rank)
         self._crowded = self.shared.ranks_here > clocks.cores()  # no rank may spin
         self.wakeups = self.shared.wakeups
+        self._marks, self._first_mark = self.wakeups.marks, self.wakeups.begin
         self._mpi_yields = idle_yield.switch()
         self._woken = self.wakeups.available and self.shared.machines == 1
         latency = network.smallest_latency() or network.hosts[host].loopback.alpha
@@ -133,7 +135,8 @@ class WireEngine(Waiting):
             self._outgoing.append((request, packet))
             if not len(self._outgoing) % _REAPED_AT:
                 _reap(self._outgoing)
-        self.wakeups.shipped(destination)
+        if self._marks[self._first_mark + LINE * destination]:  # it sleeps
+            self.wakeups.shipped(destination)
 
     def keep(self, transfer: Any, payload: Any) -> None:
         if transfer is not None:
@@ -154,12 +157,14 @@ class WireEngine(Waiting):
         while True:
             try:
                 message = self.wire.Improbe(_ANY, HEADERS_TAG, status)
-                if message is None and self.wakeups.marks[self.wakeups.place]:
+                if message is None:
+                    if not self._marks[self.wakeups.place]:
+                        break
                     # MPI makes progress after it has looked: what this look has brought in, the next one finds. It
                     # must not be missed before a sleep.
                     message = self.wire.Improbe(_ANY, HEADERS_TAG, status)
-                if message is None:
-                    break
+                    if message is None:
+                        break
                 data = bytearray(status.Get_count(_BYTE))
                 message.Recv(data)
             except MPI.Exception as error:

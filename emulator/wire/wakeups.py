@@ -39,14 +39,14 @@ class Wakeups:
 
     Attributes
     ----------
-    marks, place : the memory; where this rank's mark is in it
+    marks, begin, place : the memory; where the lines are in it, and where this rank's mark is
     available : the C library has semaphores with a timeout; else sleeps are just sleeps
     """
 
     def __init__(self, memory: mmap.mmap, begin: int, rank: int, size: int, cores: int) -> None:
         library = ctypes.CDLL(None)
         self.available = hasattr(library, "sem_clockwait")
-        self.marks, self._begin, self.place = memory, begin, begin + LINE * rank
+        self.marks, self.begin, self.place = memory, begin, begin + LINE * rank
         self._lines = slice(begin, begin + LINE * size, LINE)
         self._spare, self._owed = size - cores, list[int]()
         self._semaphores: list[ctypes.c_void_p] = []
@@ -72,7 +72,7 @@ class Wakeups:
     def shipped(self, rank: int) -> None:
         """Wake a rank to which a message was sent, if it sleeps: now, or when this rank sleeps."""
         marks = self.marks
-        if not marks[self._begin + LINE * rank]:
+        if not marks[self.begin + LINE * rank]:
             return
         if marks[self._lines].count(1) > self._spare:
             self._wake(rank)
@@ -93,7 +93,7 @@ class Wakeups:
             self._wake(rank)
 
     def _wake(self, rank: int) -> None:
-        mark = self._begin + LINE * rank
+        mark = self.begin + LINE * rank
         if self.marks[mark]:
             self.marks[mark] = 0
             self._post(self._semaphores[rank])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import gc
 import os
 import signal
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import mpi4py
 
 mpi4py.rc.finalize = False  # after a failure MPI_Finalize can hang; ranks agree to leave and leave
+gc.disable()  # imports make much that lives on, and to search it for garbage is a twentieth of a rank's start
 
 from mpi4py import MPI  # noqa: E402
 
@@ -21,6 +23,9 @@ from faults.record.journal import What  # noqa: E402
 from faults.record.status_board import claim  # noqa: E402
 from faults.recover.replacements.admission import spawned  # noqa: E402
 from faults.recover.user_loop.program_failure import end_on_exception  # noqa: E402
+
+gc.freeze()
+gc.enable()
 
 _TOGETHER_S = 2.0  # longest wait for the other ranks to be ready to leave, as they have agreed to
 

@@ -24,9 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-from emulator import datasets
 from emulator.errors import Registry, UsageError
-from emulator.results.files import replacing
 from faults.record.checksum import checksum
 
 DATA = "digits.npy"
@@ -47,6 +45,9 @@ def save_digits(path: str | Path, same: Path | None = None) -> None:
         if same is not None:
             os.link(same, path)
             return
+    from emulator import datasets  # ranks read the file: what makes it takes 8 ms
+    from emulator.results.files import replacing
+
     rows = datasets.digits()
     with replacing(path) as waiting, waiting.open("wb") as file:
         np.save(file, np.column_stack([rows[:, :-1] / 16.0, rows[:, -1]]))

@@ -18,7 +18,6 @@ are written only under `faults.run`, which names their folder.
 from __future__ import annotations
 
 import atexit
-import hashlib
 import json
 import os
 import signal
@@ -147,6 +146,8 @@ def is_news(text: str) -> bool:
     """Whether no other process of the job has claimed this text: what all of them find is printed once."""
     if (where := folder()) is None:
         return True
+    import hashlib  # loads OpenSSL, which takes every rank 6 ms
+
     try:
         os.close(os.open(where / f".{hashlib.sha256(text.encode()).hexdigest()}", os.O_CREAT | os.O_EXCL))
     except FileExistsError:

@@ -7,7 +7,7 @@ from typing import Any
 
 from mpi4py import MPI
 
-from emulator.comm.pickled import named_as_in_mpi4py
+from emulator.comm.parameter_names import named_as_in_mpi4py
 from emulator.errors import UsageError
 from faults.agree.deaths import DEATHS, dead_ranks
 from faults.record.status_board import NO_RANK
