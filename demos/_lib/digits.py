@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -35,9 +35,12 @@ def share(control: MPI.Intracomm, owners: list[int]) -> tuple[Any, Any]:
     return control.scatter(parts)
 
 
+@lru_cache(maxsize=8192)  # the same steps are done under several rules, and by one process that plays all
 def batch(size: int, seed: int, worker: int, step: int, count: int) -> NDArray[np.int64]:
     """Indices of a worker's mini-batch: equal for equal arguments, wherever computed."""
-    return np.random.default_rng((seed, worker, step)).integers(0, size, count)
+    chosen = np.random.default_rng((seed, worker, step)).integers(0, size, count)
+    chosen.flags.writeable = False
+    return chosen
 
 
 def probabilities(weights: Array, images: Array) -> Array:

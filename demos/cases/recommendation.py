@@ -114,7 +114,7 @@ def _answer(run: Run, data: clicks.Clicks) -> None:
     losses = {
         "this run": found.loss(data),
         "one process": clicks.loss(dense, table[held_out.keys], held_out),
-        "the generator itself": clicks.loss(data.truth[0], data.truth[1][held_out.keys], held_out),
+        "the generator itself": held_out.least,
     }
     output.table(run, f"loss on clicks that were held out, {steps} steps of {len(workers)} workers",
                  {"who predicts": "name", "nats per click": "figures"}, list(losses.items()))  # fmt: skip

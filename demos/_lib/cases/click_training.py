@@ -88,9 +88,8 @@ class Learner:
         if self.group is None:
             self.dense = worker.pull("dense")
         rows = worker.pull("table", keys).reshape(*batch.keys.shape, data.width)
-        truth = data.truth
-        losses = clicks.loss(self.dense, rows, batch), clicks.loss(truth[0], truth[1][batch.keys], batch)
-        by_dense, by_rows = (one / workers for one in clicks.gradient(self.dense, rows, batch))
+        by_dense, by_rows, loss = clicks.gradient(self.dense, rows, batch)
+        by_dense, by_rows = by_dense / workers, by_rows / workers
         emulator.compute(self.comm, seconds)
         if self.group is None:
             worker.push("dense", by_dense)
@@ -100,7 +99,7 @@ class Learner:
             all_reduce(self.group, by_dense, total)
             self.dense -= DENSE_RATE * total
         worker.push("table", by_rows.reshape(-1, data.width), keys, closes=True)
-        self.seen.append((emulator.now(self.comm), *losses))
+        self.seen.append((emulator.now(self.comm), loss, batch.least))
 
 
 @dataclass

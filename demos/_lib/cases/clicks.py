@@ -11,7 +11,7 @@ The generator has such a table itself, so that the lowest loss that any model ca
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,11 +25,24 @@ _STRENGTH = 0.7  # of the generator's rows: large enough for the keys to matter
 
 @dataclass(frozen=True)
 class Batch:
-    """Clicks: their keys (count, fields), dense features (count, dense), and whether each was clicked."""
+    """Clicks, which nobody may change: several ranks of one process share them.
+
+    Attributes
+    ----------
+    keys, features : (count, fields) and (count, dense)
+    odds : the generator's log-odds of each
+    clicked : whether each was clicked
+    """
 
     keys: NDArray[np.int64]
     features: Array
+    odds: Array
     clicked: Array
+
+    @property
+    def least(self) -> float:
+        """The generator's own loss: mean cross-entropy in nats."""
+        return _cross_entropy(self.odds, self)
 
 
 @dataclass(frozen=True)
@@ -70,18 +83,24 @@ class Clicks:
 
     def batch(self, worker: int, step: int, count: int) -> Batch:
         """Draw the clicks of a worker's step: the same for the same arguments, wherever it is called."""
-        draw = np.random.default_rng((self.seed, 2, worker, step))
-        keys = (
-            np.searchsorted(self._shares, draw.random((count, self.fields))) + np.arange(self.fields) * self.rows_each
-        )
-        features = np.hstack([np.ones((count, 1)), draw.standard_normal((count, self.dense - 1))])
-        dense, table = self.truth
-        odds = _logit(dense, table[keys], features)
-        return Batch(keys, features, (draw.random(count) < _sigmoid(odds)).astype(float))
+        return _drawn(self, worker, step, count)
 
     def distinct(self, count: int) -> int:
         """Mean number of distinct keys that a batch of `count` clicks touches."""
         return round(float(np.mean([len(np.unique(self.batch(HELD_OUT, step, count).keys)) for step in range(1, 21)])))
+
+
+@lru_cache(maxsize=4096)  # of about 11 KB: a case runs the same steps on several networks, and in one process besides
+def _drawn(data: Clicks, worker: int, step: int, count: int) -> Batch:
+    draw = np.random.default_rng((data.seed, 2, worker, step))
+    keys = np.searchsorted(data._shares, draw.random((count, data.fields))) + np.arange(data.fields) * data.rows_each
+    features = np.hstack([np.ones((count, 1)), draw.standard_normal((count, data.dense - 1))])
+    dense, table = data.truth
+    odds = _logit(dense, table[keys], features)
+    made = Batch(keys, features, odds, (draw.random(count) < _sigmoid(odds)).astype(float))
+    for array in (made.keys, made.features, made.odds, made.clicked):
+        array.flags.writeable = False
+    return made
 
 
 def _sigmoid(x: Array) -> Array:
@@ -95,19 +114,23 @@ def _logit(dense: Array, rows: Array, features: Array) -> Array:
     return odds
 
 
-def loss(dense: Array, rows: Array, batch: Batch) -> float:
-    """Mean cross-entropy in nats; `rows` of the batch's keys, shape (count, fields, width)."""
-    odds = _logit(dense, rows, batch.features)
+def _cross_entropy(odds: Array, batch: Batch) -> float:
     return float(np.mean(np.logaddexp(0.0, odds) - batch.clicked * odds))
 
 
-def gradient(dense: Array, rows: Array, batch: Batch) -> tuple[Array, Array]:
-    """Gradients of the mean cross-entropy with respect to the dense weights and to each of the rows."""
-    error = (_sigmoid(_logit(dense, rows, batch.features)) - batch.clicked) / len(batch.clicked)
+def loss(dense: Array, rows: Array, batch: Batch) -> float:
+    """Mean cross-entropy in nats; `rows` of the batch's keys, shape (count, fields, width)."""
+    return _cross_entropy(_logit(dense, rows, batch.features), batch)
+
+
+def gradient(dense: Array, rows: Array, batch: Batch) -> tuple[Array, Array, float]:
+    """Gradients of the mean cross-entropy with respect to the dense weights and to each of the rows; and itself."""
+    odds = _logit(dense, rows, batch.features)
+    error = (_sigmoid(odds) - batch.clicked) / len(batch.clicked)
     by_rows = np.empty_like(rows)
     by_rows[:, :, 0] = error[:, None]
     by_rows[:, :, 1:] = error[:, None, None] * (rows[:, :, 1:].sum(axis=1, keepdims=True) - rows[:, :, 1:])
-    return batch.features.T @ error, by_rows
+    return batch.features.T @ error, by_rows, _cross_entropy(odds, batch)
 
 
 def initial(seed: int, width: int, keys: NDArray[np.int64]) -> Array:

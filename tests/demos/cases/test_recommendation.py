@@ -83,8 +83,10 @@ def test_keys_are_zipf_and_clicks_follow_the_generator() -> None:
     expected = 20_000 * np.arange(1, 9) ** -data.skew / (np.arange(1, data.rows_each + 1) ** -data.skew).sum()
     assert np.allclose(first, expected, rtol=0.15)
     odds = clicks.loss(*(data.truth[0], data.truth[1][batch.keys]), batch)
+    assert odds == batch.least
     share = batch.clicked.mean()
     assert odds < -(share * np.log(share) + (1 - share) * np.log(1 - share)) - 0.05
+    clicks._drawn.cache_clear()
     again = data.batch(0, 0, 20_000)
     assert np.array_equal(again.keys, batch.keys)
 
@@ -94,7 +96,8 @@ def test_the_gradient_is_that_of_the_loss() -> None:
     batch = data.batch(0, 0, 7)
     draw = np.random.default_rng(0)
     dense, rows = draw.standard_normal(data.dense), draw.standard_normal((7, data.fields, data.width))
-    by_dense, by_rows = clicks.gradient(dense, rows, batch)
+    by_dense, by_rows, loss = clicks.gradient(dense, rows, batch)
+    assert loss == clicks.loss(dense, rows, batch)
     for index in ((0, 0, 0), (3, 1, 4), (6, 3, 7)):
         up, down = rows.copy(), rows.copy()
         up[index] += 1e-6

@@ -57,10 +57,12 @@ STEPS: dict[str, Short | By | NotHere] = {
         Short("python -m faults drill ring --simulate 8 --fault 'kill 3 @ step 20' --recovery shrink"),
     # docs/1 to 7
     "python -m demos.ring -n 4 --sizes 8,64K,1M --budget 6 --launches 1":
-        Short("python -m demos.ring -n 2 --sizes 8,64K --budget 1 --launches 1"),
+        By("demos/test_ring.py::test_a_run_leaves_medians_beside_the_native_ones"),
     "python -m demos.ring -n 4 --budget 10 --launches 1 --quiet":
         Short("python -m demos.ring --simulate 4 --net 10gbe --sizes 8,64K,1M --budget 1 --quiet"),
     "python -m demos.speedup --from runs/ring/latest --bytes 8M --t-comp '100 ms' --nodes 2,4,8": Short(),
+    "python -m faults drill ring -n 4 --fault 'kill 2 @ step 20' --recovery shrink":
+        Short("python -m faults drill ring --simulate 4 --fault 'kill 2 @ step 20' --recovery shrink"),
     "python -m faults drill ring -n 4 --fault 'kill 2 @ step 20' --recovery restart":
         Short("python -m faults drill ring --simulate 4 --fault 'kill 2 @ step 20' --recovery restart"),
     "python -m faults drill ring -n 6 --fault 'kill 2 @ step 20' --fault 'kill 4 @ recovery' --recovery shrink":
@@ -86,6 +88,8 @@ STEPS: dict[str, Short | By | NotHere] = {
         Short("python -m demos.design drill clicks.toml --simulate 8", other="^recovery: measured"),
     "python -m demos.design receipts": Short(),
     # docs/faults.md
+    "python examples/recovery/least_squares.py":
+        By("faults/launch/test_own_program.py::test_each_example_survives_its_kill"),
     "python -m faults drill ring -n 4 --quiet --fault 'flip 3 @ step 9'":
         Short("python -m faults drill ring --simulate 4 --quiet --fault 'flip 3 @ step 9'", status=3),
     "python -m faults drill ring -n 6 --spares 2 --checkpoint memory,disk --fault 'kill 2,3 @ step 16' "
@@ -93,7 +97,8 @@ STEPS: dict[str, Short | By | NotHere] = {
         Short("python -m faults drill ring --simulate 6 --spares 2 --checkpoint memory,disk "
               "--fault 'kill 2,3 @ step 16' --recovery spare", other="^total "),
     "python -m faults matrix -n 16 --spares 2 --full":
-        Short("python -m faults matrix --simulate 6 --patterns ring,gossip --faults middle,slow --full",
+        Short("python -m faults matrix --simulate 4 --patterns ring,gossip --policies shrink,continue "
+              "--faults middle --full",
               other=r"^(fault|middle|first|two|host|transfer|recovery|hang|slow|cut|lose|lie) |^ +ring "),
     "python -m faults soak --kills 150 --patterns ring,parameter-server,gossip,scatter-gather,federated "
     "--policies respawn,restart,reexecute,continue,replicate --seed 78":
@@ -120,7 +125,7 @@ STEPS: dict[str, Short | By | NotHere] = {
     "python -m demos.parameter_server --simulate 8 --net 10gbe --consistency ssp --staleness 3 --slow '7 x4' "
     "--sizes 8K,1M":
         Short("python -m demos.parameter_server --simulate 8 --net 10gbe --consistency ssp --staleness 3 "
-              "--slow '7 x4' --sizes 8K,1M --steps 30"),
+              "--slow '7 x4' --sizes 8K,1M --steps 10"),
     "python -m demos.gossip --simulate 16 --net 10gbe --rumours 10 --graphs ring,torus,star,exponential,complete":
         Short("python -m demos.gossip --simulate 16 --net 10gbe --rumours 2 --graphs ring,star,complete --sizes 64K",
               other="^(torus|exponential|complete, 5 rounds) "),
