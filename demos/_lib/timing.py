@@ -16,7 +16,6 @@ from emulator.errors import UsageError
 from emulator.measure import statistics
 from emulator.measure.repetitions import Job, Series, Stop, measure
 from emulator.measure.series import BYTE_S, CHECKED_RANKS, MESSAGE_S, first_ranks
-from emulator.measure.terms import measurement
 from emulator.run.demo_run import Run
 from emulator.units import format_size
 from primitives.collectives.all_reduce import prepare
@@ -167,6 +166,8 @@ def keep_samples(run: Run, series: Iterable[Series]) -> None:
 
 def keep(run: Run, series: Sequence[Series], predict: Formula) -> list[tuple[float | None, float]]:
     """Add measurements and samples to the result, on rank 0; gives predicted and measured seconds."""
+    from emulator.measure.terms import measurement  # with the fits, for rank 0 alone: 10 ms
+
     keep_samples(run, series)
     rows = [measurement(one, predict(one.job.pattern, one.job.ranks, one.job.bytes)) for one in series]
     run.measurements += rows

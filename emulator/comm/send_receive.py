@@ -10,8 +10,7 @@ from emulator.comm.buffers import Incoming
 from emulator.comm.requests import EmulatedRequest, describe, empty_status
 from emulator.core.instruments import Wait
 from emulator.core.message import ANY_SOURCE, FOLLOWS, Arrival
-from emulator.core.operations import Transfer
-from emulator.core.rendezvous import Handshake
+from emulator.core.operations import Handshake, Transfer
 
 
 class SendRequest(EmulatedRequest):

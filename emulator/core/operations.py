@@ -1,4 +1,4 @@
-"""Interfaces of what a rank waits for: operations, transfers of payloads, synchronous sends."""
+"""What a rank waits for: operations, transfers of payloads, synchronous sends, the handshake of a rendezvous."""
 
 from __future__ import annotations
 
@@ -19,6 +19,29 @@ class Synchronous(Protocol):
 
     def acknowledged(self, time: float) -> None:
         """Note that it was matched; `time` is when the sender learns of it."""
+
+
+class Handshake:
+    """A message that waits for its receive (rendezvous), and the send that is told when it was matched.
+
+    Attributes
+    ----------
+    end : emulated time at which its last byte leaves the sender's card; None until it was matched
+    payload : the physical transfer of its bytes, if any
+    """
+
+    def __init__(self, sync: Synchronous | None) -> None:
+        self.end: float | None = None
+        self.payload: Transfer | None = None
+        self._sync = sync
+
+    def acknowledged(self, time: float) -> None:
+        self.end = time
+        if self._sync is not None:
+            self._sync.acknowledged(time)
+
+    def Test(self) -> bool:
+        return self.end is not None and (self.payload is None or self.payload.Test())
 
 
 class Operation:

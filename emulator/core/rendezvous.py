@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from emulator.core.cards import order_of
 from emulator.core.matching import Receive
 from emulator.core.message import LOOPBACK, Arrival
-from emulator.core.operations import Synchronous, Transfer
+from emulator.core.operations import Handshake, Synchronous, Transfer
 from emulator.core.routes import Connection
 from emulator.network.protocol import Protocol
 
@@ -27,29 +27,6 @@ if TYPE_CHECKING:
     from emulator.core.cards import Queue
     from emulator.core.engine import Engine
     from emulator.core.routes import Route
-
-
-class Handshake:
-    """A message that waits for its receive (rendezvous), and the send that is told when it was matched.
-
-    Attributes
-    ----------
-    end : emulated time at which its last byte leaves the sender's card; None until it was matched
-    payload : the physical transfer of its bytes, if any
-    """
-
-    def __init__(self, sync: Synchronous | None) -> None:
-        self.end: float | None = None
-        self.payload: Transfer | None = None
-        self._sync = sync
-
-    def acknowledged(self, time: float) -> None:
-        self.end = time
-        if self._sync is not None:
-            self._sync.acknowledged(time)
-
-    def Test(self) -> bool:
-        return self.end is not None and (self.payload is None or self.payload.Test())
 
 
 class ByProtocol:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from emulator.core.cards import Queue
 from emulator.core.clock import Clock
 from emulator.core.message import LOOPBACK
-from emulator.network import Network, Path
 from emulator.network.draws import stream
-from emulator.network.model import NetworkSpec
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # a rank of a job without a network loads none of its classes
     from emulator.core.network_changes import Change
+    from emulator.network import Network, Path
+    from emulator.network.model import NetworkSpec
 
 
 class Route:

@@ -18,21 +18,24 @@ collective communication operations in MPICH" (2005); Patarasuk and Yuan, "Bandw
 (2007); each entry names its own.
 """
 
-from typing import Any
+from __future__ import annotations
 
-from emulator.costs import gossip, scatter_gather, servers
-from emulator.costs.collectives import ALL_REDUCES, COLLECTIVES
-from emulator.costs.gossip import rumour_rounds, timeline
-from emulator.costs.model import Collective, Pattern, Price, Terms, is_power_of_two
-from emulator.costs.scatter_gather import (
-    answer_time,
-    dynamic_tasks,
-    linear_blocks,
-    tree_gather_blocks,
-    tree_scatter_blocks,
-)
-from emulator.costs.servers import incast
-from emulator.errors import Registry
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from emulator.costs.collectives import ALL_REDUCES, COLLECTIVES
+    from emulator.costs.gossip import rumour_rounds, timeline
+    from emulator.costs.model import Collective, Pattern, Price, Terms, is_power_of_two
+    from emulator.costs.registry import PATTERNS, collective, exact, pattern, price, seconds, terms
+    from emulator.costs.scatter_gather import (
+        answer_time,
+        dynamic_tasks,
+        linear_blocks,
+        tree_gather_blocks,
+        tree_scatter_blocks,
+    )
+    from emulator.costs.servers import incast
 
 __all__ = [
     "ALL_REDUCES", "COLLECTIVES", "PATTERNS", "Collective", "Pattern", "Price", "Terms", "answer_time", "collective",
@@ -40,29 +43,16 @@ __all__ = [
     "seconds", "terms", "timeline", "tree_gather_blocks", "tree_scatter_blocks",
 ]  # fmt: skip
 
-PATTERNS: Registry[Pattern] = Registry(
-    "a pattern with a cost formula", *COLLECTIVES.values(), gossip.GOSSIP, gossip.ONE_PEER, gossip.PUSH_SUM,
-    gossip.RUMOUR, servers.FEDERATED, servers.PARAMETER_SERVER, servers.SERIAL_SERVER, servers.INCAST,
-    scatter_gather.SCATTER_GATHER, scatter_gather.TASKS,
-)  # fmt: skip
-pattern, collective = PATTERNS.of, COLLECTIVES.of
+_MODULES = ("model", "registry", "collectives", "gossip", "scatter_gather", "servers")
 
 
-def price(name: str, alpha: float, beta: float, gamma: float, p: Any, n: float, **options: Any) -> Price:
-    """Price the pattern `name` by term; see `Pattern.price`."""
-    return pattern(name).price(alpha, beta, gamma, p, n, **options)
-
-
-def terms(name: str, p: int, **options: Any) -> Terms:
-    """Coefficients S(p), V(p) and R(p) of the pattern `name`."""
-    return pattern(name).terms(p, **options)
-
-
-def seconds(name: str, p: Any, n: float, alpha: float, beta: float, gamma: float = 0.0, **options: Any) -> Any:
-    """Time of the pattern `name` on p ranks for n bytes, by the closed form."""
-    return pattern(name).price(alpha, beta, gamma, p, n, **options).seconds
-
-
-def exact(name: str, p: int, count: int, itemsize: int, alpha: float, beta: float, gamma: float = 0.0) -> float:
-    """Time of a collective on an idle emulated network; see `Collective.exact`."""
-    return collective(name).exact(p, count, itemsize, alpha, beta, gamma)
+def __getattr__(name: str) -> Any:
+    """Import what is named when it is first used: all of it takes 25 ms, and a rank whose demo names it seldom asks."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    for module in _MODULES:
+        found = vars(import_module(f"{__name__}.{module}"))
+        if name in found:
+            globals()[name] = found[name]
+            return found[name]
+    raise AttributeError(name)

@@ -8,13 +8,14 @@ from __future__ import annotations
 import functools
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # ranks, whose start counts, import this module too
+    import subprocess
+
     import psutil
 
 # Set by the launchers of Open MPI 4 and 5 (PMIx), MPICH and Intel MPI (PMI), and by srun.
@@ -84,6 +85,8 @@ class Job:
 
     def wait(self, timeout: float | None = None, tick: Callable[[], None] | None = None) -> int | None:
         """Wait for mpirun and return its exit status, None after `timeout` seconds; `tick` is called while waiting."""
+        import subprocess
+
         deadline = None if timeout is None else time.monotonic() + timeout
         while deadline is None or time.monotonic() < deadline:
             try:
@@ -128,13 +131,14 @@ class Job:
 
     def stop(self, grace: float = 3.0) -> None:
         """End the job: mpirun by SIGTERM (it takes its ranks along), what is left after `grace` s by SIGKILL."""
-        from emulator.launch import session_directory  # ranks, whose start counts, import this module too
+        from emulator.launch import session_directory
 
         if self.process.poll() is None:
             self.process.terminate()
             if self.wait(grace) is None:
                 self.process.kill()
-                self.process.wait()
+                # Not for ever: an exception out of a signal handler can leave the lock held with which Popen waits.
+                self.wait(grace)
         self.wait_gone(grace, lambda: self.send_signal(signal.SIGKILL))
         session_directory.remove(self.pid)
 
@@ -150,6 +154,8 @@ def start(arguments: Sequence[str], *, extra_env: Mapping[str, str] | None = Non
 
     Where the system can, it ends by SIGTERM with the thread that calls this, whatever ends that one.
     """
+    import subprocess
+
     mark = os.urandom(16).hex()
     env = environment({_JOB_MARK: mark, **(extra_env or {})})
     return Job(subprocess.Popen([*_ended_with_parent(), *arguments], env=env, stdin=subprocess.DEVNULL, **popen), mark)
@@ -161,6 +167,8 @@ def _ended_with_parent() -> tuple[str, ...]:
 
     A function to call between fork and exec would do the same, but no thread may be running then.
     """
+    import subprocess
+
     words = ("setpriv", "--pdeathsig", "TERM")
     try:
         known = subprocess.run([*words, "true"], capture_output=True, timeout=30).returncode == 0

@@ -10,7 +10,6 @@ import functools
 import gc
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -109,6 +108,8 @@ def find_mpi() -> Mpi:
 
 @functools.cache  # a campaign starts hundreds of jobs, and to ask takes 50 ms of CPU
 def _describe(mpirun: Path) -> Mpi:
+    import subprocess  # not needed by ranks, whose start counts
+
     try:
         answer = subprocess.run(
             [mpirun, "--version"], capture_output=True, text=True, timeout=30, env=environment()
@@ -125,6 +126,8 @@ def _describe(mpirun: Path) -> Mpi:
 
 
 def _has_ulfm(mpirun: Path) -> bool:
+    import subprocess
+
     ompi_info = mpirun.with_name("ompi_info")
     if not ompi_info.exists():
         return False

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from emulator.costs import Terms
+from emulator.costs.model import Terms
 from emulator.measure import launches
 
 Array = NDArray[np.float64]

@@ -23,7 +23,7 @@ import click
 
 from emulator import units
 from emulator.errors import UsageError, check_directory
-from emulator.launch import foreground, mpirun
+from emulator.launch import mpirun
 from emulator.launch.job import inside
 from emulator.run import launches as several
 from emulator.run.one_line import OneLineCommand
@@ -225,4 +225,6 @@ def _launch_options() -> list[click.Parameter]:
 
 def relaunch(n: int) -> int:
     """Run this program under mpirun with `n` ranks; returns its exit status."""
+    from emulator.launch import foreground  # with what it imports it takes 12 ms, and no rank starts a job
+
     return foreground.run_filtered(mpirun.command(n, mpirun.this_program()), rank_0_first=True)

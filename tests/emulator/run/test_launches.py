@@ -9,6 +9,7 @@ import pytest
 from demos._lib.timing import keep_samples
 from emulator import results
 from emulator.errors import UsageError
+from emulator.launch import foreground
 from emulator.measure.series import Job, Series
 from emulator.measure.terms import measurement
 from emulator.run import launches
@@ -82,7 +83,7 @@ def test_launches_end_where_one_could_not_save(tmp_path, monkeypatch, written, s
             leave_files(tmp_path / "out", 1.0)
         return 1
 
-    monkeypatch.setattr(launches.foreground, "run_filtered", launch)
+    monkeypatch.setattr(foreground, "run_filtered", launch)
     assert launches.start(2, 3, "ring", str(tmp_path / "out")) == 1
     assert folders == [str(tmp_path / "out")] * started
 
