@@ -101,7 +101,7 @@ def main(run: Run, question: str, packages: str) -> None:
     if not library.shared.query(question).columns.size:
         raise UsageError(f"a question needs a word that occurs in a passage, got {question!r}: ask with other words")
     held = library.deal(run.control, places)
-    whole = Index(library.shared, library.passages)
+    whole = Index(library.shared, library.passages if run.rank == 0 else [])
     service = Service(run.comm, library, places, held, _seconds(run, small, places.shards))
     _answers(run, service, whole, question)
     _latencies(run, library, service, whole, small)

@@ -67,30 +67,31 @@ class _Replay:
     def __init__(self, programs: Sequence[Program], ways: Ways, gamma: float) -> None:
         self.gamma, self.clock = gamma, [0.0] * len(programs)
         self.traffic = Traffic(ways, len(programs), left=self.go_on)
-        self.steps = [deque(program) for program in programs]
+        self.steps, self.done = programs, [0] * len(programs)
         self.due: dict[tuple[int, int], deque[float]] = {}
 
     def go_on(self, rank: int) -> None:
         """Advance the rank as far as its received messages allow."""
-        steps, traffic = self.steps[rank], self.traffic
-        while steps:
-            step = steps[0]
-            if isinstance(step, Send):
-                traffic.send(self.clock[rank], rank, step.to, step.size)
-            elif isinstance(step, Reduce):
-                self.clock[rank] += step.size * self.gamma
-            elif isinstance(step, Compute):
-                self.clock[rank] += step.seconds
-            elif isinstance(step, Drain):
-                if traffic.leaving[rank]:
-                    return
-                self.clock[rank] = max(self.clock[rank], traffic.gone[rank])
-            else:
+        steps, traffic, clock, at = self.steps[rank], self.traffic, self.clock, self.done[rank]
+        while at < len(steps):
+            step = steps[at]
+            if isinstance(step, Receive):
                 arrived = self.due.get((step.source, rank))
                 if not arrived:
-                    return
-                self.clock[rank] = max(self.clock[rank], arrived.popleft())
-            steps.popleft()
+                    break
+                clock[rank] = max(clock[rank], arrived.popleft())
+            elif isinstance(step, Send):
+                traffic.send(clock[rank], rank, step.to, step.size)
+            elif isinstance(step, Drain):
+                if traffic.leaving[rank]:
+                    break
+                clock[rank] = max(clock[rank], traffic.gone[rank])
+            elif isinstance(step, Reduce):
+                clock[rank] += step.size * self.gamma
+            else:
+                clock[rank] += step.seconds
+            at += 1
+        self.done[rank] = at
 
     def run(self) -> None:
         for rank in range(len(self.steps)):
@@ -122,7 +123,7 @@ def follow(programs: Iterable[Program], ways: Ways, gamma: float = 0.0) -> list[
     """Seconds until each rank has finished its program, on any network; see `replay`."""
     state = _Replay(list(programs), ways, gamma)
     state.run()
-    for rank, steps in enumerate(state.steps):
-        if steps:
-            raise ValueError(f"rank {rank} waits for a message that no rank sends: {steps[0]}")
+    for rank, (steps, done) in enumerate(zip(state.steps, state.done, strict=True)):
+        if done < len(steps):
+            raise ValueError(f"rank {rank} waits for a message that no rank sends: {steps[done]}")
     return state.clock

@@ -99,9 +99,14 @@ class _Service:
         return self.ends
 
     def _answer(self, server: int) -> None:
+        if not self.parked[server]:
+            return
         slowest = min(self.pushed[server].values())
-        ready = [each for each in self.parked[server] if slowest >= each[1] - self.bound]
-        self.parked[server] = [each for each in self.parked[server] if each not in ready]
+        ready: list[tuple[int, int, int]] = []
+        waiting: list[tuple[int, int, int]] = []
+        for each in self.parked[server]:
+            (ready if slowest >= each[1] - self.bound else waiting).append(each)
+        self.parked[server] = waiting
         for worker, _, number in ready if self.bound else sorted(ready):
             self._send(server, worker, self.calls[number].answer, _ANSWER, number)
 

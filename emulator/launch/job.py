@@ -137,7 +137,8 @@ class Job:
             self.process.terminate()
             if self.wait(grace) is None:
                 self.process.kill()
-                self.process.wait()
+                # Not for ever: an exception out of a signal handler can leave the lock held with which Popen waits.
+                self.wait(grace)
         self.wait_gone(grace, lambda: self.send_signal(signal.SIGKILL))
         session_directory.remove(self.pid)
 

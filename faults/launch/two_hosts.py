@@ -19,6 +19,7 @@ from emulator.launch.mpirun import Mpi
 HOSTS = 2
 CANNOT = 77
 _TRIES, _TRY_S = 3, 20.0
+_CLEANS_UP_S = 10.0
 _SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "two-hosts"
 _LETTERS = "ab"
 
@@ -74,4 +75,8 @@ def _try(env: dict[str, str]) -> tuple[int | None, str]:
             return script.returncode, said.strip()
         except subprocess.TimeoutExpired:
             script.terminate()
+            try:
+                script.wait(_CLEANS_UP_S)
+            except subprocess.TimeoutExpired:
+                script.kill()
             return None, ""

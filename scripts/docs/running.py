@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from scripts.docs.blocks import ROOT, Block, Document, Step
 
 LIMIT = 300.0
 """Seconds after which a command is ended."""
+_ENDS_S = 10.0
 
 
 def environment() -> dict[str, str]:
@@ -71,5 +73,8 @@ def in_shell(command: str, folder: Path) -> tuple[int, str]:
             output, _ = process.communicate(timeout=LIMIT)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.communicate(timeout=_ENDS_S)
+            os.killpg(process.pid, signal.SIGKILL)
             raise TimeoutError(f"not ended after {LIMIT:g} s: {command}") from None
         return process.returncode, output

@@ -102,7 +102,7 @@ def test_what_has_no_drill_is_refused_by_name() -> None:
 def test_a_prediction_is_run_and_appears_in_the_receipts(tmp_path: Path) -> None:
     sheet = str(CASES / "example_a.toml")
     assert _command("predict", sheet, cwd=tmp_path).returncode == 0
-    run = _command("run", sheet, "-n", "3", "--cap", "64K", cwd=tmp_path)
+    run = _command("run", sheet, "-n", "2", "--cap", "64K", cwd=tmp_path)
     assert run.returncode == 0, run.stderr
     kept = results.load(tmp_path / "runs" / "design" / "latest")
     assert kept["sheet"]["job"]["name"] == "vision"

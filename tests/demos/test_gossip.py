@@ -9,7 +9,7 @@ import pytest
 from demos._lib.gossip_results import measured_contraction
 from tests.demos.launched import refuse_simulated, run_demo, simulate_demo
 
-SHORT = ("--sizes", "8,1K", "--rumours", "2", "--budget", "2", "--graphs", "ring,exponential,complete")
+SHORT = ("--sizes", "8,1K", "--rumours", "2", "--budget", "0.6", "--graphs", "ring,exponential,complete")
 
 
 @pytest.mark.parametrize("ranks", [5, 8])
@@ -44,7 +44,7 @@ def test_on_the_bare_transport_alpha_and_beta_are_fitted(tmp_path: Path) -> None
 
 
 def test_one_size_alone_is_measured_without_a_formula(tmp_path: Path) -> None:
-    done = run_demo("gossip", 2, tmp_path / "run", *SHORT[2:], "--sizes", "64", "--budget", "0.5")
+    done = run_demo("gossip", 2, tmp_path / "run", *SHORT[2:], "--sizes", "64", "--budget", "0.2")
     assert done.status == 0, done.text
     assert "takes two --sizes" in " ".join(done.text.split())
     assert {row["predicted"] for row in done.result["measurements"]} == {None}

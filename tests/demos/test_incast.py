@@ -6,13 +6,13 @@ import pytest
 from demos._lib.formulas import uniform
 from demos.incast import EXACT, job, on_network
 from emulator.network import load
-from tests.demos.launched import refuse, run_demo
+from tests.demos.launched import refuse, run_demo, simulate_demo
 from tests.emulator.trace.perfetto_format import checked
 from tests.ranks import on_ranks
 
 
 def test_the_formula_holds_on_an_emulated_network(tmp_path):
-    done = run_demo("incast", 3, tmp_path, "--net", "25gbe", "--sizes", "0,8,1000,64K", "--budget", "1", "--trace")
+    done = simulate_demo("incast", 3, tmp_path, "--net", "25gbe", "--sizes", "0,8,1000,64K", "--trace")
     assert done.status == 0, done.text
     assert "PASS" in done.text
     result = done.result
@@ -32,7 +32,7 @@ def test_the_formula_holds_on_an_emulated_network(tmp_path):
 
 
 def test_without_a_network_one_queue_is_fitted(tmp_path):
-    done = run_demo("incast", 3, tmp_path, "--sizes", "8,64K", "--budget", "1", "--trace")
+    done = run_demo("incast", 3, tmp_path, "--sizes", "8,64K", "--budget", "0.3", "--trace")
     assert done.status == 0, done.text
     result = done.result
     assert result["timeline"]["path"]["transfer"] > 0

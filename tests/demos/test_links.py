@@ -123,7 +123,7 @@ def test_each_pair_is_divided_by_its_own_trips(comm):
 
 
 def test_a_sample_holds_the_headline_pair(tmp_path):
-    done = run_demo("links", 4, tmp_path, "--net", "10gbe", "--sizes", "8,64K", "--pairs", "1", "--budget", "0.5")
+    done = run_demo("links", 4, tmp_path, "--net", "10gbe", "--sizes", "8,64K", "--pairs", "1", "--budget", "0.2")
     assert done.status == 0, done.text
     ends = {(fit["source"], fit["destination"]) for fit in done.result["fits"]}
     assert ends == {(0, 1), (1, 0), (2, 3), (3, 2)}  # one round of the tournament

@@ -38,7 +38,7 @@ def measured(tmp_path_factory):
 def emulated(tmp_path_factory):
     """All algorithms on one link, 3 ranks: no power of two, and a block of a third of two elements."""
     folder = tmp_path_factory.mktemp("ring")
-    options = ("--net", ONE_LINK, "--sizes", "8,12,96K", "--algorithm", "all", "--budget", "1", "--t-comp", "10 ms")
+    options = ("--net", ONE_LINK, "--sizes", "8,12,96K", "--algorithm", "all", "--budget", "0.3", "--t-comp", "10 ms")
     return run_demo("ring", 3, folder, *options)
 
 

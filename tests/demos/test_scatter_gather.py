@@ -43,7 +43,7 @@ def test_on_an_emulated_network_everything_is_checked(tmp_path: Path) -> None:
 
 def test_a_run_on_real_ranks_is_the_same_as_on_simulated_ones(tmp_path: Path) -> None:
     """Without pacing, who pulls which task is decided by emulated time alone, as long as nothing is cancelled."""
-    options = ("--net", "wan", "--sizes", "1K", "--budget", "1", "--documents", "300")
+    options = ("--net", "wan", "--sizes", "1K", "--budget", "0.3", "--documents", "300")
     runs = [
         carry_out("scatter_gather", 3, tmp_path / carry_out.__name__, *options)
         for carry_out in (run_demo, simulate_demo)

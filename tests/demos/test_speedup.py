@@ -15,6 +15,7 @@ from emulator import costs, network, results, speedup
 from emulator.commands.report import report
 from emulator.measure.fit import fit
 from emulator.measure.model import Point
+from tests.processes import running
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = Path(__file__).parent.parent / "data" / "speedup_golden.csv"
@@ -140,14 +141,16 @@ def test_a_saved_table_says_how_to_make_it_again(measured, tmp_path):
 
 
 def test_a_reader_that_leaves_costs_neither_the_file_nor_the_status(tmp_path):
-    nodes = ",".join(map(str, range(1, 1900)))  # more than a pipe holds
+    nodes = ",".join(map(str, range(1, 600)))
     command = [sys.executable, "-m", "demos.speedup", "--nodes", nodes, "--json", str(tmp_path / "it.json")]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "pipesize": 4096}  # less than the table has
+    with running(command, cwd=ROOT, bufsize=0, **pipe) as process:
         assert process.stdout.readline().startswith(b"textbook")
+        assert process.poll() is None
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait(30) == 0
-    assert len(results.load(tmp_path / "it.json")["speedup"]["rows"]) == 1899
+    assert len(results.load(tmp_path / "it.json")["speedup"]["rows"]) == 599
 
 
 def test_under_mpirun_there_is_one_table(monkeypatch):

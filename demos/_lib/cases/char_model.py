@@ -14,6 +14,7 @@ is that of one process to rounding.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -40,8 +41,18 @@ def text(documents: int = 400) -> NDArray[np.int64]:
 
 def batch(data: NDArray[np.int64], step: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The contexts and next characters of a step, the same for every kind of training."""
-    at = np.random.default_rng((1, step)).integers(len(data) - CONTEXT, size=BATCH)
-    return data[at[:, None] + np.arange(CONTEXT)], data[at + CONTEXT]
+    at, places = _places(len(data) - CONTEXT, step)
+    return data[places], data[at + CONTEXT]
+
+
+@lru_cache(maxsize=4096)  # every rank of a step, and every network on which it is timed, draws the same
+def _places(most: int, step: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where the contexts of a step begin, and where each of their characters is."""
+    at = np.random.default_rng((1, step)).integers(most, size=BATCH)
+    at.flags.writeable = False
+    places = at[:, None] + np.arange(CONTEXT)
+    places.flags.writeable = False
+    return at, places
 
 
 def begin(hidden: int, seed: int = 0) -> Weights:

@@ -78,16 +78,14 @@ def passages(documents: Iterable[corpus.Document], fewest: int = 8) -> list[tupl
             if len(part.split()) >= fewest]  # fmt: skip
 
 
-def statistics(texts: Sequence[str]) -> Statistics:
-    """Count over all passages, and find directions by a truncated SVD of a sample's weighted words.
-
-    Raises
-    ------
-    UsageError
-        SciPy is not installed.
-    """
+def need_scipy() -> None:
+    """Raise a UsageError if SciPy is not installed, before a collection is read in vain."""
     if importlib.util.find_spec("scipy") is None:
         raise UsageError("retrieval needs SciPy, which is not installed: pip install 'cluster-emulator[cases]'")
+
+
+def statistics(texts: Sequence[str]) -> Statistics:
+    """Count over all passages, and find directions by a truncated SVD of a sample's weighted words."""
     numbers: dict[str, int] = {}
     words = [[numbers.setdefault(word, len(numbers)) for word in corpus.words(text)] for text in texts]
     counts = _matrix(words, len(numbers))

@@ -55,6 +55,7 @@ class Library:
 
 def collect(control: MPI.Intracomm, packages: Sequence[str] = PACKAGES) -> Library:
     """Read the passages, a share of the files on each rank, and count over all on rank 0; collective."""
+    retrieval.need_scipy()
     parts = control.gather(retrieval.passages(corpus.of_packages(packages, control.Get_rank(), control.Get_size())))
     texts = sorted({one for part in parts or () for one in part})
     held = [Passage(number, *one) for number, one in enumerate(texts)]

@@ -126,7 +126,7 @@ def test_two_ranks_are_too_few() -> None:
 
 
 def test_a_question_without_a_word_of_the_corpus_is_refused(tmp_path: Path) -> None:
-    done = simulate_demo("cases.rag", 3, tmp_path, "--net", "home", "--packages", "numpy", "--question", "xq zzzz")
+    done = simulate_demo("cases.rag", 3, tmp_path, "--net", "home", "--packages", "click,rich", "--question", "xq zzzz")
     lines = [line for line in done.text.splitlines() if line.startswith("error:")]
     assert done.status == 2
     assert len(lines) == 1

@@ -16,6 +16,7 @@ from emulator.commands.report import report as show
 from emulator.commands.run import run
 from emulator.launch import mpirun
 from emulator.launch.job import environment, start
+from tests.processes import running
 
 ROOT = Path(__file__).resolve().parents[3]
 LIMIT = 60.0
@@ -318,7 +319,7 @@ def test_ctrl_c_ends_a_program_with_one_line(tmp_path: Path, launched: bool) -> 
     script.write_text("from mpi4py import MPI\nMPI.COMM_WORLD.Barrier()\nprint('up', flush=True)\nwhile True: pass\n")
     ours = ["-m", "emulator", "run", "--net", "10gbe", "--out", str(tmp_path / "run"), str(script)]
     command = [sys.executable, *ours[:3], "-n", "2", *ours[3:]] if launched else mpirun.command(2, ours)
-    with subprocess.Popen(
+    with running(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=environment()
     ) as process:  # fmt: skip
         assert process.stdout is not None

@@ -11,6 +11,7 @@ import pytest
 from emulator import results
 from emulator.launch import job
 from emulator.launch.job import environment
+from tests.processes import running
 
 ROOT = Path(__file__).resolve().parents[3]
 WAITING = [sys.executable, "-m", "tests.emulator.tiny", "-n", "2", "--end", "interrupt"]
@@ -18,7 +19,7 @@ WAITING = [sys.executable, "-m", "tests.emulator.tiny", "-n", "2", "--end", "int
 
 def end(command: list[str], number: signal.Signals) -> tuple[int, str]:
     """Status and last words of a job's launcher that is sent a signal while all ranks wait; all of it must be gone."""
-    with subprocess.Popen(
+    with running(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=environment()
     ) as process:
         assert process.stdout is not None

@@ -6,6 +6,7 @@ import threading
 from pathlib import Path
 from types import SimpleNamespace
 
+import psutil
 import pytest
 
 from emulator.errors import UsageError
@@ -212,3 +213,18 @@ def test_a_collective_that_a_death_cuts_short_is_not_reported(capfdbinary):
 def test_the_runtimes_mutterings_are_shown_only_when_nobody_else_speaks(capfdbinary, others, shown, muttering):
     foreground._forward_errors(iter([muttering, *others]), streams.write)  # type: ignore[arg-type]
     assert capfdbinary.readouterr().err == (shown or muttering)
+
+
+def test_a_job_ends_although_an_interrupted_look_at_it_has_kept_the_lock_of_popen():
+    """Ctrl-C can come between the taking of the lock and the ``try`` that releases it."""
+    job = start([sys.executable, "-c", "import time; time.sleep(99)"])
+    child = psutil.Process(job.pid)
+    job.process._waitpid_lock.acquire()
+    stopping = threading.Thread(target=job.stop, args=(0.2,), daemon=True)
+    stopping.start()
+    stopping.join(30)
+    stopped = not stopping.is_alive()
+    job.process._waitpid_lock.release()
+    assert stopped
+    child.wait(timeout=30)
+    assert job.wait(30) is not None

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from emulator import results
 from emulator.launch.job import environment
 from tests.emulator import tiny
+from tests.processes import running
 
 ROOT = Path(__file__).resolve().parents[3]
 TINY = [sys.executable, "-m", "tests.emulator.tiny"]
@@ -132,7 +133,7 @@ def _from_elsewhere():
 
 
 def test_ctrl_c_ends_the_job_keeps_the_measurements_and_leaves_nothing(tmp_path):
-    with subprocess.Popen(
+    with running(
         [*TINY, "-n", "2", "--out", str(tmp_path), "--end", "interrupt"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=environment(),
         start_new_session=True,
@@ -154,7 +155,7 @@ def test_ctrl_c_ends_the_job_keeps_the_measurements_and_leaves_nothing(tmp_path)
 
 
 def test_a_reader_that_leaves_costs_nothing(tmp_path):
-    with subprocess.Popen(
+    with running(
         [*TINY, "-n", "2", "--out", str(tmp_path), "--end", "talk"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT, env=environment(),
     ) as process:  # fmt: skip

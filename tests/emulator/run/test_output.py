@@ -12,6 +12,7 @@ import pytest
 from emulator import results
 from emulator.launch import mpirun
 from emulator.launch.job import environment
+from tests.processes import running
 
 ROOT = Path(__file__).resolve().parents[3]
 PYTHON = [sys.executable, "-m"]
@@ -163,7 +164,7 @@ def test_a_removed_directory_is_one_line_and_status_2(tmp_path, command):
 def test_ctrl_c_under_a_plain_mpirun_says_what_is_kept(tmp_path):
     """mpirun itself ends with 1 and forwards nothing more."""
     command = mpirun.command(3, ["-m", "tests.emulator.tiny", "--out", str(tmp_path), "--end", "interrupt"])
-    with subprocess.Popen(
+    with running(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=environment()
     ) as process:
         assert any("waiting" in line for line in process.stdout)

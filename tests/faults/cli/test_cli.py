@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from emulator import results
 from emulator.launch import job, mpirun
 from faults.__main__ import main
+from tests.processes import running
 
 TIMEOUT_S = 120
 SHORT = ("drill", "ring", "-n", "2", "--steps", "20")
@@ -148,7 +149,7 @@ def test_a_drill_begins_anew_and_leaves_the_users_files_beside_its_checkpoints(t
 
 
 def test_a_reader_that_leaves_costs_nothing(tmp_path) -> None:
-    with subprocess.Popen(
+    with running(
         [sys.executable, "-m", "faults", *SHORT, "--recovery", "restart", "--out", "run", "--json", "copy.json"],
         cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     ) as process:  # fmt: skip
@@ -193,7 +194,7 @@ def ranks_of(process: subprocess.Popen) -> list[psutil.Process]:
 def test_whatever_ends_a_command_ends_its_job(tmp_path, endless, number: signal.Signals, status: int) -> None:
     if number == signal.SIGKILL and not job._ended_with_parent():
         pytest.skip("the kernel ends a job with its launcher through Linux' setpriv")
-    with subprocess.Popen(
+    with running(
         [sys.executable, "-m", "faults", *endless, "--out", "run", "--quiet"],
         cwd=tmp_path, stderr=subprocess.PIPE, text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored where the tests run in a background
@@ -224,7 +225,7 @@ def test_whatever_ends_a_command_ends_its_job(tmp_path, endless, number: signal.
 )  # fmt: skip
 def test_what_was_had_is_kept_when_it_is_ended(tmp_path, part: str, arguments, number, status: int) -> None:
     saved = tmp_path / "run" / results.RESULT
-    with subprocess.Popen(
+    with running(
         [sys.executable, "-m", "faults", part, *arguments, "--out", "run", "--quiet"],
         cwd=tmp_path, stderr=subprocess.PIPE,
     ) as process:  # fmt: skip

@@ -17,6 +17,7 @@ from faults.detect.phi import PhiAccrual, phi
 from faults.launch.watchdog import Watch
 from faults.platform import LOCAL, Clock, Executioner, Platform
 from faults.record.status_board import LEFT, WORKING, StatusBoard
+from tests.processes import running
 
 
 def board_of(tmp_path, members: int = 4) -> StatusBoard:
@@ -149,7 +150,7 @@ time.sleep(60)
     ],
 )
 def test_who_computes_in_its_first_thread_or_in_its_heart_runs(program: str, first: bool, with_heart: bool) -> None:
-    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
+    with running([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
         heart = int(process.stdout.readline())
         until = time.monotonic() + PATIENCE_S
         looks: set[tuple[bool, bool]] = set()

@@ -1,10 +1,13 @@
 """Running programs of one's own to their end."""
 
 import contextlib
+import runpy
 import subprocess
+import sys
 import time
 from pathlib import Path
 
+import click
 import psutil
 import pytest
 from click.testing import CliRunner
@@ -65,9 +68,26 @@ def finish(command: list, folder: Path, environment: dict[str, str] | None = Non
 
 def faults_run(folder: Path, *arguments: object, **environment: str) -> subprocess.CompletedProcess:
     """``python -m faults run`` to the end, as `finish`, with the launcher in this process; its ranks are real."""
-    given = [str(argument) for argument in arguments]
+    return _launched(folder, main, ["run", *map(str, arguments)], environment)
+
+
+def example_run(folder: Path, name: str, *arguments: str) -> subprocess.CompletedProcess:
+    """``python examples/recovery/NAME ARGUMENTS`` to the end, as `finish`, with the launcher in this process."""
+    program = str(EXAMPLES / name)
+
+    def launch() -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "argv", [program, *arguments])
+            runpy.run_path(program, run_name="__main__")
+
+    return _launched(folder, click.Command("example", callback=launch), [], {})
+
+
+def _launched(
+    folder: Path, command: click.Command, given: list[str], environment: dict[str, str]
+) -> subprocess.CompletedProcess:
     with contextlib.chdir(folder), limited(TIMEOUT_S):
-        done = CliRunner().invoke(main, ["run", *given], prog_name="python -m faults", env=environment)
+        done = CliRunner().invoke(command, given, prog_name="python -m faults", env=environment)
     if done.exception and not isinstance(done.exception, SystemExit):
         raise done.exception
     _check_gone(folder, done.exit_code)

@@ -18,6 +18,7 @@ from faults.platform import Clock, Executioner, Platform
 from faults.record import outcome, stack_dump
 from faults.record.outcome import BEGAN, FAILED, LEFT, REACHED, Process
 from faults.record.status_board import AGREES, IN_STEPS, REBUILDS, StatusBoard
+from tests.processes import running
 
 AT_WORK = Process(BEGAN, began=True)
 KILLED = Process(rank=1, code=-9)
@@ -201,7 +202,7 @@ def test_a_process_writes_where_it_is_while_c_code_keeps_it(tmp_path) -> None:
         "import ctypes, sys\nfrom pathlib import Path\nfrom faults.record import stack_dump\n"
         "stack_dump.listen(Path(sys.argv[1]), 3)\nprint(flush=True)\nctypes.PyDLL(None).sleep(60)\n"
     )
-    with subprocess.Popen([sys.executable, program, tmp_path], stdout=subprocess.PIPE) as process:
+    with running([sys.executable, program, tmp_path], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()
         while "sleep" not in stack_dump.line_of(tmp_path, 3) and process.poll() is None:

@@ -26,10 +26,12 @@ needs_ulfm = pytest.mark.skipif(
 
 
 def carry_out(
-    tmp_path, lines: list[str], recovery: str = "spare", levels: str = "memory,disk", simulate: bool = False
-) -> Evaluation:
+    tmp_path, lines: list[str], recovery: str = "spare", levels: str = "memory,disk", simulate: bool = False,
+    hosts: tuple[int, ...] = (0,) * 5,
+) -> Evaluation:  # fmt: skip
+    spares = 2 * (recovery == "spare")
     order = Request(
-        "ring", 5, lines, recovery, spares=2 * (recovery == "spare"), steps=30,
+        "ring", len(hosts), lines, recovery, spares=spares, steps=30, hosts=[*hosts, *hosts[:spares]],
         checkpoint={"levels": LEVELS[levels], "every": 5}, simulate=simulate,
     )  # fmt: skip
     (evaluation,) = drill.run(order, tmp_path, steady=False).evaluations
@@ -61,22 +63,30 @@ def test_the_nearest_level_that_has_it_is_used(tmp_path, lines, recovery, levels
 
 @needs_ulfm
 @pytest.mark.parametrize(
-    ("damage", "recovery", "carry_out"),
-    [("corrupt 1 @ step 17", "spare", simulated), ("full 1 @ step 12", "respawn", carry_out)],
-)  # what a checkpoint lacks, and who takes the places, are found and filled independently
-def test_a_rank_and_its_buddy_go_back_past_a_damaged_checkpoint(tmp_path, damage, recovery, carry_out) -> None:
-    evaluation = carry_out(tmp_path, [damage, "kill 2,3 @ step 18"], recovery)
+    ("lines", "recovery", "hosts", "carry_out"),
+    [
+        (["corrupt 1 @ step 17", "kill 2,3 @ step 18"], "spare", (0,) * 5, simulated),
+        (["full 1 @ step 12", "kill host 1 @ step 18", "kill 0 @ step 24 + 3000 us"], "respawn", (0, 0, 1, 1, 1, 0, 0),
+         carry_out),  # several processes take the places at once, and one whose state its buddy has
+    ],
+)  # fmt: skip
+def test_a_rank_and_its_buddy_go_back_past_a_damaged_checkpoint(tmp_path, lines, recovery, hosts, carry_out) -> None:
+    """What a checkpoint lacks, and who takes the places, are found and filled independently."""
+    evaluation = carry_out(tmp_path, lines, recovery, hosts=hosts)
     assert evaluation.recovered, f"{evaluation.phase}: {evaluation.reason}"
+    assert evaluation.ranks_after == len(hosts)
     assert evaluation.lost_steps == 8  # step 15's checkpoint is not whole, step 10's is used
-    notes = " ".join(note for episode in evaluation.episodes for note in episode.notes)
-    assert "skipped a checkpoint: 00000015" in notes
-    assert "from disk, as of step 10" in notes
+    notes = [" ".join(episode.notes) for episode in evaluation.episodes]
+    assert len(notes) == len(lines) - 1
+    assert "skipped a checkpoint: 00000015" in notes[0]
+    assert "from disk, as of step 10" in notes[0]
+    assert all("from the buddy's memory, as of step 2" in note for note in notes[1:])
 
 
-@needs_ulfm
-@pytest.mark.parametrize(("offset", "carry_out"), [(300, simulated), (3000, simulated), (3000, carry_out)])
-def test_a_kill_within_a_step_and_its_copy_to_the_buddy(tmp_path, offset: int, carry_out) -> None:
-    evaluation = carry_out(tmp_path, [f"kill 2 @ step 12 + {offset} us", f"kill 0 @ step 20 + {offset} us"])
+@pytest.mark.parametrize("offset", [300, 3000])
+def test_a_kill_within_a_step_and_its_copy_to_the_buddy(tmp_path, offset: int) -> None:
+    """The same on real ranks in the test above."""
+    evaluation = simulated(tmp_path, [f"kill 2 @ step 12 + {offset} us", f"kill 0 @ step 20 + {offset} us"])
     assert evaluation.recovered, f"{evaluation.phase}: {evaluation.reason}"
     assert evaluation.ranks_after == 5
 
