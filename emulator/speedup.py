@@ -19,6 +19,7 @@ Three forms of T_comm are told apart by name, because their alpha and beta mean 
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -194,10 +195,16 @@ def best_interval(t_comp: float, pattern: str, n: float, draws: ArrayLike) -> tu
     if not len(np.asarray(draws)):
         return None
     nodes = np.arange(1, MOST_NODES + 1)
-    terms = [costs.terms(pattern, int(p)) for p in nodes]
-    coefficients = np.array([[one.steps, one.volume * n, one.reduced * n] for one in terms])
+    coefficients = _chains(pattern) * np.array([1.0, n, n])
     steps = t_comp / nodes + np.atleast_2d(np.asarray(draws, dtype=float)) @ coefficients.T
     return interval(nodes[np.argmin(steps, axis=1)])
+
+
+@cache  # 4096 of them take longer than all else that an interval needs
+def _chains(pattern: str) -> NDArray[Any]:
+    """S(p), V(p) and R(p) of a pattern in columns, a row for each p in 1..`MOST_NODES`."""
+    terms = [costs.terms(pattern, p) for p in range(1, MOST_NODES + 1)]
+    return np.array([[one.steps, one.volume, one.reduced] for one in terms], dtype=float)
 
 
 @dataclass(frozen=True)

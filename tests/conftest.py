@@ -38,6 +38,7 @@ def pytest_collection() -> Generator[None, object, object]:
         return (yield)
     finally:
         gc.freeze()
+        gc.set_threshold(10_000, 10, 10)  # simulations keep thousands of objects for a while: fewer searches in vain
         gc.enable()
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from emulator.core.cards import Cards, FairPort, Port, order_of, private_queue
 from emulator.core.clock import Clock, Pacer
+from emulator.core.departures import Departures
 from emulator.core.instruments import NO_PEER, Instruments, Wait
 from emulator.core.matching import Early, Matcher, Receive, release
 from emulator.core.message import LOOPBACK, SYNC, Arrival
@@ -26,7 +27,7 @@ from emulator.core.waits_for import WaitNotes
 from emulator.network import Network
 
 
-class Engine(ABC):
+class Engine(Departures, ABC):
     """Clock, cards, routes and matchers of one rank, which all of its communicators share.
 
     Attributes
@@ -107,7 +108,7 @@ class Engine(ABC):
     def idle(self, polled: Hashable) -> None:
         """Note that a poll of `polled` has found nothing, so that time passes for a program that polls."""
 
-    def wake_all(self) -> None:  # noqa: B027 - only a transport whose ranks sleep needs it
+    def wake_all(self) -> None:
         """Make every waiting rank check whether it still has to wait, without a message."""
 
     # -- all ranks together
@@ -158,63 +159,6 @@ class Engine(ABC):
             self.deliver(Arrival(context, self.rank, tag, flags, first, service, size, token, data))
             return end, None
         return end, self.transmit(route, context, tag, flags, first, service, size, token, payload)
-
-    def leave(self, route: Route, context: int, size: int) -> tuple[float, float, float, float]:
-        """Charge a message at the sender's end of its route.
-
-        Returns when its first and its last byte leave the card, when the first arrives, and its service there.
-        """
-        by = self._first_of_order + self._token
-        if route.simple and route.change is None:  # the usual case: what `leave_card` and `reach` come to
-            out, last = size * route.beta_out, route.last
-            start = route.queue.take(self.clock.t, out if out > route.gap else route.gap, by)
-            first = start + route.alpha
-            if first < last.get(context, 0.0):
-                first = last[context]
-            last[context] = first
-            route.sequence += 1
-            route.bytes += size
-            return start, start + out, first, size * route.beta
-        start, end, service = self.leave_card(route, size, by)
-        first = start
-        for index in route.links:
-            first = self.links[index].take(first, size * self.network.links[index].beta, by)
-        return start, end, self.reach(route, context, size, start, first), service
-
-    def leave_card(self, route: Route, size: int, by: int) -> tuple[float, float, float]:
-        """Charge a message to this host's card: when its first and last byte leave, its service at the receiver's."""
-        out, service = size * route.beta_out, size * route.beta
-        change = route.change
-        if change is not None:
-            out *= change.stretch_out
-            service = max(service, out)
-        start = route.queue.take(self.clock.t, out if out > route.gap else route.gap, by)
-        return start, start + out, service
-
-    def reach(self, route: Route, context: int, size: int, start: float, first: float) -> float:
-        """When the first byte of a message arrives that has left the card at `start` and the last link at `first`."""
-        if route.links:
-            route.queued = first - start
-        first += route.alpha
-        if route.varies:
-            first += route.path.delay(route.stream, route.sequence, size)
-        if route.change is not None:
-            first = route.change.delay(first, start, route, size)
-        last = route.last
-        if first < last.get(context, 0.0):
-            first = last[context]
-        last[context] = first
-        route.sequence += 1
-        route.bytes += size
-        return first
-
-    def _join(self, route: Route, context: int, size: int) -> tuple[float, float, float, float]:
-        """Charge a message that shares cards and links packet by packet; its send takes no time per byte."""
-        left = self.leave(route, context, size)
-        if not route.loopback and self.flows is not None:
-            key, beta = (self.rank, self._token + 1), self.network.spec.beta
-            self.late += self.flows.add(key, route.destination, left[2], size, beta)
-        return left
 
     def _send_again(self, *message: Any) -> None:
         """Send a message that a cut has held back."""

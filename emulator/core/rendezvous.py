@@ -21,12 +21,12 @@ from emulator.core.matching import Receive
 from emulator.core.message import LOOPBACK, Arrival
 from emulator.core.operations import Handshake, Synchronous, Transfer
 from emulator.core.routes import Connection
-from emulator.network.protocol import Protocol
 
 if TYPE_CHECKING:
     from emulator.core.cards import Queue
     from emulator.core.engine import Engine
     from emulator.core.routes import Route
+    from emulator.network.protocol import Protocol
 
 
 class ByProtocol:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,7 @@ class Point:
     ranks: int = 2
     shared: bool = False
 
-    @property
+    @cached_property  # a fit asks for it several times
     def median(self) -> float:
         """Median of the repetitions in seconds; with several launches, of their medians."""
         return float(np.median(launches.medians(self.seconds, self.launches)))

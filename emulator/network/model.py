@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from emulator.network.draws import key as message_key
-from emulator.network.jitter import Jitter
-from emulator.network.loss import Loss
-from emulator.network.protocol import Protocol, Segment, SlowStart
 from emulator.network.topology import Flat, Topology
+
+if TYPE_CHECKING:  # a network that has none of them is loaded without their classes, by every rank
+    from emulator.network.jitter import Jitter
+    from emulator.network.loss import Loss
+    from emulator.network.protocol import Protocol, Segment, SlowStart
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,7 @@ class Progress:
         """Print lines that stay."""
         if self._console is not None:
             for line in lines:
-                self._console.print(line, markup=False)
+                self._console.print(line, markup=False, highlight=False)
 
     def write(self, stream: IO[str], content: bytes) -> None:
         """Forward a job's output: above a bar on a terminal, where rich prints it in whole lines."""

@@ -6,6 +6,8 @@ otherwise hold the real one, and run at the machine's own speed.
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 import runpy
 import sys
@@ -98,6 +100,9 @@ def execute(first: Callable[[], bool], module: str | None, arguments: list[str])
 
 def become(module: str | None, arguments: Sequence[str]) -> None:
     """Run the program as Python does: as ``__main__``, with its own arguments, its folder first on sys.path."""
+    # What the program makes is collected at its end as ever, with the files that it has left open in cycles.
+    atexit.unregister(gc.freeze)
+    gc.freeze()
     if module is not None:
         sys.argv = [module, *arguments]
         sys.path[0] = os.getcwd()

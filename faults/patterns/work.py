@@ -21,7 +21,10 @@ def task(step: int, number: int) -> int:
 
 def answers(steps: int, tasks: int) -> np.ndarray:
     """The right answers of all requests, shape (steps, tasks)."""
-    return np.array([[task(step, number) for number in range(tasks)] for step in range(steps)], np.int64)
+    value = (np.arange(steps)[:, np.newaxis] * 1_000_003 + np.arange(tasks) * 7919 + 1) % 2**31
+    for _ in range(_ROUNDS):
+        value = (value * 1_103_515_245 + 12_345) % 2**31  # below 2**62
+    return value
 
 
 def own_state(size: int) -> dict[str, np.ndarray]:

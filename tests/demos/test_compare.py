@@ -27,7 +27,7 @@ def test_on_an_emulated_network_the_formulas_hold(tmp_path: Path) -> None:
 
 
 def test_on_many_simulated_ranks_all_reduces_are_replayed(tmp_path: Path) -> None:
-    options = ("--net", "10gbe", "--sizes", "64,64K", "--ranks", "128", "--budget", "20")
+    options = ("--net", "10gbe", "--sizes", "64,64K", "--ranks", "128", "--budget", "120")
     done = simulate_demo("compare", 128, tmp_path, *options)
     assert done.status == 0, done.text
     rows = done.result["measurements"]
