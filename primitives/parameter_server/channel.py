@@ -73,10 +73,10 @@ class Channel:
 
     def header(self, kind: int, shard: int, table: int = 0) -> Header:
         """Make a header; pulls and flushes are numbered by `number`, the rest by shard when sent."""
+        flags = messages.HALF if self.half else 0
         return Header(
-            kind, shard=shard, table=table, worker=self.rank, clock=self.clock, sequence=self.number,
-            seen=self._sequence[shard], flags=messages.HALF if self.half else 0,
-        )  # fmt: skip
+            kind, messages.RANGE, flags, shard, table, self.rank, self.clock, self.number, self._sequence[shard]
+        )
 
     def tell(
         self, kind: int, shard: int, table: int = 0, values: Array = _NOTHING, piece: Piece | None = None,
@@ -84,10 +84,10 @@ class Channel:
     ) -> None:  # fmt: skip
         """Send a numbered push, tick or leave to the head of the shard's chain."""
         self._sequence[shard] += 1
-        header = self.header(kind, shard, table)._replace(sequence=self._sequence[shard])
-        header = header._replace(flags=header.flags | flags)
-        if flags & messages.ASKS:
-            header = header._replace(seen=self.number)
+        sequence = self._sequence[shard]
+        seen = self.number if flags & messages.ASKS else sequence
+        flags |= messages.HALF if self.half else 0
+        header = Header(kind, messages.RANGE, flags, shard, table, self.rank, self.clock, sequence, seen)
         if self.layout.replicas > 1:  # before it is sent: if the send finds the server dead, its successor needs it
             self._retained[shard].append((header.sequence, messages.pack_request(header, piece, values)))
         self._send(self._message(header, piece, values), self.layout.chain(shard)[0])

@@ -75,7 +75,8 @@ def test_a_trace_is_survived_and_counted(tmp_path) -> None:
     assert not shrunk.wrong
     assert shrunk.failures >= 1
     assert 0 < shrunk.goodput < 1
-    restarted = failure_trace.run(setting, "restart", 0.2, tmp_path / "restart", mpi, every=10)
+    pair = replace(setting, ranks=2)  # of which one dies
+    restarted = failure_trace.run(pair, "restart", 0.2, tmp_path / "restart", mpi, every=10)
     assert not restarted.wrong
     assert restarted.failures >= 1
     assert restarted.checkpoint_s is not None

@@ -149,7 +149,8 @@ def test_every_other_policy_bears_random_kills(tmp_path, job) -> None:
 
 @needs_ulfm
 def test_random_kills(tmp_path) -> None:
-    tally = soak.soak(KILLS, Request(ranks=8, seed=20), tmp_path)
+    """Of this seed: a job that calls spares and agrees every few steps, and one that shrinks and does not."""
+    tally = soak.soak(KILLS, Request(ranks=8, seed=163), tmp_path)
     assert tally.failed == []
     assert tally.kills >= KILLS
     assert len(tally.recoveries) > KILLS / 10

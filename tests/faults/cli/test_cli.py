@@ -150,7 +150,8 @@ def test_a_drill_begins_anew_and_leaves_the_users_files_beside_its_checkpoints(t
 
 def test_a_reader_that_leaves_costs_nothing(tmp_path) -> None:
     with running(
-        [sys.executable, "-m", "faults", *SHORT, "--recovery", "restart", "--out", "run", "--json", "copy.json"],
+        [sys.executable, "-m", "faults", "drill", "ring", "--simulate", "2", "--steps", "60", "--recovery", "restart",
+         "--out", "run", "--json", "copy.json"],
         cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     ) as process:  # fmt: skip
         assert process.stdout is not None
