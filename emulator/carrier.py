@@ -192,7 +192,9 @@ class Carrier:
                 found.append(source)
             return bool(found)
 
-        self.wait_until(over, math.inf if self.ordered else until, patience_s)
+        # On an ordered clock a wait costs no emulated time, however late it ends on the wall.
+        nap_s = wall_clock.polite_nap(self.comm.Get_size()) if self.ordered else LONGEST_NAP_S
+        self.wait_until(over, math.inf if self.ordered else until, patience_s, nap_s)
         if search.expired:
             self.advance(until)
         return found[0] if found else None

@@ -207,6 +207,7 @@ def _serving(run: Run, sheet: Sheet, whole: model.Weights) -> None:
         ("  its tasks again elsewhere", {last: 20.0}, again), ("a worker gone, tasks again", {last: LOST}, again),
     ]  # fmt: skip
     said: list[str] = []
+    alone = episodes_alone(whole) if run.rank == 0 else []
     for name, factors, options in ways:
         agents = Agents(run.comm, whole, sheet.task[0].seconds, factors)
         begin_together(run)
@@ -214,7 +215,7 @@ def _serving(run: Run, sheet: Sheet, whole: model.Weights) -> None:
             if pool is None:
                 continue
             said, answers = agents.episodes(pool, **options)
-        right = right and said == episodes_alone(whole)
+        right = right and said == alone
         rows.append([name, sum(one.seconds for one in answers), sum(one.counts.sent for one in answers),
                      sum(one.counts.backups for one in answers)])  # fmt: skip
     if run.rank == 0:

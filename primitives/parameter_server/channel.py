@@ -14,6 +14,7 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from emulator import carrier
+from emulator.core.wall_clock import polite_nap
 from primitives.inbox import Outbox
 from primitives.parameter_server import messages
 from primitives.parameter_server.layout import Layout
@@ -55,6 +56,8 @@ class Channel:
         self.comm, self.layout = comm, layout
         self.rank, self.half = comm.Get_rank(), half
         self._carrier = carrier.of(comm)
+        # On an ordered clock a wait costs no emulated time, however late it ends on the wall.
+        self._nap_s = polite_nap(comm.Get_size()) if self._carrier.ordered else _LONGEST_NAP_S
         self.clock = self.number = 0
         self.waited = 0.0
         self.sent_bytes = self.received_bytes = 0
@@ -70,10 +73,10 @@ class Channel:
 
     def header(self, kind: int, shard: int, table: int = 0) -> Header:
         """Make a header; pulls and flushes are numbered by `number`, the rest by shard when sent."""
+        flags = messages.HALF if self.half else 0
         return Header(
-            kind, shard=shard, table=table, worker=self.rank, clock=self.clock, sequence=self.number,
-            seen=self._sequence[shard], flags=messages.HALF if self.half else 0,
-        )  # fmt: skip
+            kind, messages.RANGE, flags, shard, table, self.rank, self.clock, self.number, self._sequence[shard]
+        )
 
     def tell(
         self, kind: int, shard: int, table: int = 0, values: Array = _NOTHING, piece: Piece | None = None,
@@ -81,10 +84,10 @@ class Channel:
     ) -> None:  # fmt: skip
         """Send a numbered push, tick or leave to the head of the shard's chain."""
         self._sequence[shard] += 1
-        header = self.header(kind, shard, table)._replace(sequence=self._sequence[shard])
-        header = header._replace(flags=header.flags | flags)
-        if flags & messages.ASKS:
-            header = header._replace(seen=self.number)
+        sequence = self._sequence[shard]
+        seen = self.number if flags & messages.ASKS else sequence
+        flags |= messages.HALF if self.half else 0
+        header = Header(kind, messages.RANGE, flags, shard, table, self.rank, self.clock, sequence, seen)
         if self.layout.replicas > 1:  # before it is sent: if the send finds the server dead, its successor needs it
             self._retained[shard].append((header.sequence, messages.pack_request(header, piece, values)))
         self._send(self._message(header, piece, values), self.layout.chain(shard)[0])
@@ -215,7 +218,7 @@ class Channel:
             return False
 
         while not over:
-            self._carrier.wait_until(look, longest_s=_LONGEST_NAP_S)
+            self._carrier.wait_until(look, longest_s=self._nap_s)
 
     def _failed(self, failure: MPI.Exception | None) -> None:
         """Go on without the ranks that the policy names as dead."""

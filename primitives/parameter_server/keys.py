@@ -56,7 +56,7 @@ class KeySharder:
             first, last = self._bounds(table, keys or slice(None))
             mark = (table, first, -last - 1)
         else:
-            keys = self._checked(table, np.asarray(keys))
+            keys = self._integers(np.asarray(keys))
             mark = (table, len(keys), messages.signature(keys))
         if mark not in self._known:
             cut = self._list(table, keys) if isinstance(keys, np.ndarray) else self._range(table, first, last)
@@ -75,13 +75,10 @@ class KeySharder:
             )
         return first, last
 
-    def _checked(self, table: int, keys: Array) -> Array:
-        spec = self.layout.tables[table]
+    @staticmethod
+    def _integers(keys: Array) -> Array:
         if keys.ndim != 1 or (keys.dtype.kind not in "iu" and keys.size):
             raise UsageError(f"keys must be a vector of integers, got shape {keys.shape} of {keys.dtype}")
-        if keys.size and (keys.min() < 0 or keys.max() >= spec.rows):
-            worst = keys.min() if keys.min() < 0 else keys.max()
-            raise UsageError(f"keys of table {spec.name!r} must lie between 0 and {spec.rows - 1}, got {worst}")
         return keys.astype(np.int64, copy=False)
 
     def _range(self, table: int, first: int, last: int) -> ShardedKeys:
@@ -98,10 +95,14 @@ class KeySharder:
 
     def _list(self, table: int, keys: Array) -> ShardedKeys:
         distinct, inverse = np.unique(keys, return_inverse=True)
+        spec = self.layout.tables[table]
+        if keys.size and (distinct[0] < 0 or distinct[-1] >= spec.rows):
+            worst = distinct[0] if distinct[0] < 0 else distinct[-1]
+            raise UsageError(f"keys of table {spec.name!r} must lie between 0 and {spec.rows - 1}, got {worst}")
         same = len(distinct) == len(keys) and bool((inverse == np.arange(len(keys))).all())
         owners = self.layout.placements[table].shard_of(distinct)
         pieces = []
-        for shard in np.unique(owners).tolist():
+        for shard in np.flatnonzero(np.bincount(owners)).tolist():
             index = np.flatnonzero(owners == shard)
             travel = distinct[index].astype(messages.KEY)
             pieces.append(Piece(shard, len(index), index, travel, len(index), messages.signature(travel)))

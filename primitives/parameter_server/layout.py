@@ -50,6 +50,8 @@ class Layout:
     tables: Sequence[Table]
     replicas: int = 1
     dead: set[int] = field(default_factory=set)
+    _chains: dict[int, list[int]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _chains_without: set[int] = field(default_factory=set, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for role, ranks in (("server", self.servers), ("worker", self.workers)):
@@ -76,7 +78,7 @@ class Layout:
         return range(len(self.servers))
 
     def chain(self, shard: int) -> list[int]:
-        """Ranks of the living replicas of `shard`, head first.
+        """Ranks of the living replicas of `shard`, head first; the list is not to be changed.
 
         The replicas are those of the start: a server that was not one of them has no copy to offer.
 
@@ -85,6 +87,10 @@ class Layout:
         UsageError
             All of them are dead.
         """
+        if self._chains_without != self.dead:  # every message asks for its chain, and deaths are rare
+            self._chains, self._chains_without = {}, set(self.dead)
+        if (known := self._chains.get(shard)) is not None:
+            return known
         first = [self.servers[(shard + i) % len(self.servers)] for i in range(self.replicas)]
         living = [rank for rank in first if rank not in self.dead]
         if not living:
@@ -92,6 +98,7 @@ class Layout:
                 f"shard {shard} is lost: its {self.replicas} replica(s) were on ranks {first}, all dead: "
                 f"use more replicas"
             )
+        self._chains[shard] = living
         return living
 
     def kept_by(self, server: int) -> list[int]:

@@ -49,6 +49,10 @@ EXCHANGES = {
 }
 
 
+MOST = 122
+"""Exchanges of a comparison: the price follows the very ones that are run, settled or not, so that more say no more."""
+
+
 @pytest.mark.parametrize(
     ("network", "name"),
     [
@@ -68,8 +72,9 @@ def test_a_skeleton_takes_its_price_where_nodes_share_links(network: str, name: 
         one = replace(one, up=one.touched * 72, down=one.touched * 64)
     ways = ways_of(net.sized(one.ranks))
     measured, priced = [], []
+    count = min(MOST, one.count(0.0))
     for each in (one.smallest(), one):
-        draws = each.draws(0.0, each.count(0.0), 0)
+        draws = each.draws(0.0, count, 0)
         measured.append(simulated(net, each, draws)[0])
         priced.append(price(each, draws, ways))
     assert priced[1] == pytest.approx(measured[1], rel=0.01)

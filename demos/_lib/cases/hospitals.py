@@ -90,7 +90,8 @@ def rows(numbers: NDArray[np.int64]) -> Rows:
 
 def gradient(model: Array, own: Rows) -> Array:
     """Gradient of the mean cross-entropy with its penalty."""
-    share = 1 / (1 + np.exp(-np.clip(own.columns @ model, -500, 500)))
+    odds = np.minimum(np.maximum(own.columns @ model, -500), 500)  # of few rows: np.clip takes three times as long
+    share = 1 / (1 + np.exp(-odds))
     found: Array = own.columns.T @ (share - own.labels) / len(own.labels) + _PENALTY * model
     return found
 

@@ -17,7 +17,6 @@ from faults.drill.training import digest
 from primitives.parameter_server import Consistency, ParameterServer, Worker
 from primitives.parameter_server.placement import place
 from tests.demos.launched import refuse_simulated
-from tests.ranks import on_ranks
 from tests.simulated import on_simulated_ranks
 
 SMALL = clicks.Clicks(3, rows_each=200)
@@ -54,7 +53,7 @@ def test_a_worker_moves_its_touched_rows_and_nothing_else(comm: Any) -> None:
         assert least < service.summary().worker_bytes < 1.3 * least + 4 * 4096
 
 
-@on_ranks(4)
+@on_simulated_ranks(4)
 def test_a_replica_filled_from_a_checkpoint_goes_on_as_the_first(comm: Any) -> None:
     how = Training(Consistency("bsp"), "servers", replicas=2)
     first = how.service(comm, SMALL)

@@ -127,14 +127,14 @@ STEPS: dict[str, Short | By | NotHere] = {
         Short("python -m demos.parameter_server --simulate 8 --net 10gbe --consistency ssp --staleness 3 "
               "--slow '7 x4' --sizes 8K,1M --steps 10"),
     "python -m demos.gossip --simulate 16 --net 10gbe --rumours 10 --graphs ring,torus,star,exponential,complete":
-        Short("python -m demos.gossip --simulate 16 --net 10gbe --rumours 2 --graphs ring,star,complete --sizes 64K",
+        Short("python -m demos.gossip --simulate 8 --net 10gbe --rumours 2 --graphs ring,star,complete --sizes 64K",
               other="^(torus|exponential|complete, 5 rounds) "),
     "mpirun -n 8 python -m demos.membership --period '400 ms'":
         By("demos/test_membership.py::test_the_live_group_finds_the_silent_member"),
     "python -m demos.federated --simulate 16 --net 1gbe --rounds 10":
         Short("python -m demos.federated --simulate 16 --net 1gbe --rounds 2", other="^6 of 10 rows"),
     "python -m demos.scatter_gather --simulate 16 --net 10gbe":
-        Short("python -m demos.scatter_gather --simulate 16 --net 10gbe --documents 300"),
+        Short("python -m demos.scatter_gather --simulate 8 --net 10gbe --documents 300"),
     # docs/simulation.md
     "python -m demos.scale --net 100gbe":
         Short("python -m demos.scale --net 100gbe --nodes 4,8", other=r"^ *(p|\d+) |parameter$"),

@@ -177,7 +177,7 @@ NET = ("--net", "10gbe", "--sizes", "8K,64K", "--budget", "1")
 SIMULATED = {
     "gossip": (gossip.main, "--simulate", "4", *NET),
     "parameter server": (parameter_server.main, "--simulate", "4", "--steps", "10", *NET),
-    "scatter-gather": (scatter_gather.main, "--simulate", "4", *NET),
+    "scatter-gather": (scatter_gather.main, "--simulate", "4", "--documents", "300", *NET),
     "design run": (design.main, "run", str(CASES / "example_a.toml"), "--simulate", "4", "--cap", "4K"),
     "case": (swarm.main, "--simulate", "4", "--net", "home"),
 }
