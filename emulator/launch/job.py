@@ -100,10 +100,13 @@ class Job:
         """The job's processes other than mpirun, each with its environment."""
         import psutil
 
-        for process in psutil.process_iter(["pid"]):
+        for pid in psutil.pids():
+            if pid == self.pid or not _may_hold(pid, self.mark):
+                continue
             try:
+                process = psutil.Process(pid)
                 variables = process.environ()
-                alive = process.pid != self.pid and process.status() != psutil.STATUS_ZOMBIE
+                alive = process.status() != psutil.STATUS_ZOMBIE
             except (psutil.NoSuchProcess, psutil.AccessDenied, OSError):
                 continue
             if alive and variables.get(_JOB_MARK) == self.mark:
@@ -159,6 +162,15 @@ def start(arguments: Sequence[str], *, extra_env: Mapping[str, str] | None = Non
     mark = os.urandom(16).hex()
     env = environment({_JOB_MARK: mark, **(extra_env or {})})
     return Job(subprocess.Popen([*_ended_with_parent(), *arguments], env=env, stdin=subprocess.DEVNULL, **popen), mark)
+
+
+def _may_hold(pid: int, mark: str) -> bool:
+    """Whether the environment of a process may hold a mark; to have psutil parse that of each takes much longer."""
+    try:
+        with open(f"/proc/{pid}/environ", "rb", buffering=0) as file:
+            return mark.encode() in file.read()
+    except OSError:  # it is gone, or another user's; or the system has no such files
+        return not os.path.exists("/proc/self/environ")
 
 
 @functools.cache

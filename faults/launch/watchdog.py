@@ -183,6 +183,8 @@ class Watch:
     # -- waking and fencing
     def _wake(self, now: float) -> None:
         due = self.board.rows["wake_at"]
+        if not due.any():  # at nearly every tick
+            return
         for member in np.flatnonzero((due > 0) & (due <= now)):
             due[member] = 0.0
             self._executioner.send(int(self.board.rows["pid"][member]), signal.SIGCONT)

@@ -11,6 +11,7 @@ import pytest
 
 from emulator.errors import UsageError
 from emulator.launch import foreground, session_directory, streams
+from emulator.launch import job as launched
 from emulator.launch import mpirun as launch
 from emulator.launch.job import environment, inside, rank, start
 
@@ -117,6 +118,13 @@ def test_a_rank_computes_in_one_thread_unless_the_user_says_otherwise(monkeypatc
     monkeypatch.setattr(launch, "inside", lambda: True)
     launch.prepare()
     assert (os.environ["OMP_NUM_THREADS"], os.environ["OPENBLAS_NUM_THREADS"]) == ("3", "1")
+
+
+def test_processes_of_which_a_system_has_no_files_may_all_be_the_jobs(monkeypatch):
+    gone = 2**30
+    assert not launched._may_hold(gone, "mark")
+    monkeypatch.setattr(os.path, "exists", lambda path: False)
+    assert launched._may_hold(gone, "mark")
 
 
 def test_stop_leaves_nothing_even_of_a_process_that_ignores_it():
