@@ -100,7 +100,7 @@ def execute(first: Callable[[], bool], module: str | None, arguments: list[str])
 
 def become(module: str | None, arguments: Sequence[str]) -> None:
     """Run the program as Python does: as ``__main__``, with its own arguments, its folder first on sys.path."""
-    # What the program makes is collected at its end as ever, with the files that it has left open in cycles.
+    # Its end searches for cycles as ever in what the program has made, but not in what was imported before.
     atexit.unregister(gc.freeze)
     gc.freeze()
     if module is not None:

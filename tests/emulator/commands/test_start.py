@@ -1,4 +1,4 @@
-"""What a rank of ``python -m emulator run`` loads, and when: its start is paid once for each of many ranks."""
+"""What a rank loads, and when: its start is paid once for each of many ranks."""
 
 from __future__ import annotations
 
@@ -6,13 +6,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from emulator.launch import mpirun
 
 PROGRAM = """
 import sys
 from mpi4py import MPI
 comm = MPI.COMM_WORLD
-LATER = ("numpy", "rich", "pydantic", "importlib.metadata", "primitives.collectives")
+LATER = (
+    "numpy", "rich", "pydantic", "importlib.metadata", "primitives.collectives", "emulator.network.jitter",
+    "tempfile", "subprocess",
+)
 early = [name for name in LATER if name in sys.modules]
 comm.Sendrecv(bytearray(b"12345678"), comm.rank ^ 1, 0, box := bytearray(8), comm.rank ^ 1)
 if comm.rank == 1:
@@ -42,6 +47,27 @@ def test_a_rank_that_needs_no_numpy_loads_none_and_takes_arrays_once_the_program
         "early []",
         *2 * ["rank True [0.0, 1.0, 2.0] [0.0, 2.0, 4.0] 1 True"],
     ]
+
+
+@pytest.mark.parametrize(
+    ("program", "later"),
+    [
+        (
+            "demos.ring",
+            ["emulator.network", "emulator.costs.registry", "emulator.measure.fit", "subprocess", "tempfile"],
+        ),
+        ("demos.gossip", ["emulator.network", "emulator.costs.registry", "emulator.measure.fit", "subprocess"]),
+        ("faults.drill.rank_main", ["emulator.network", "emulator.costs", "emulator.core.engine", "hashlib"]),
+    ],
+)
+def test_what_rank_0_or_an_emulated_network_needs_is_not_loaded_by_each_rank(program: str, later: list[str]) -> None:
+    code = (
+        "import sys, mpi4py; mpi4py.rc.initialize = False\n"
+        f"import {program}\n"
+        f"print([name for name in {later} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "[]\n"
 
 
 def test_mpi_begins_before_anything_else_is_loaded() -> None:

@@ -108,6 +108,22 @@ def test_transports_are_chosen_for_this_environments_own_open_mpi_only(monkeypat
     assert environment()["OMPI_MCA_btl"] == "self,tcp"
 
 
+def test_ranks_do_without_the_hooks_of_a_transport_that_is_not_used(monkeypatch):
+    def hooks(mpirun, **options):
+        mpi = launch.Mpi("Open MPI", "5.0.11", mpirun, ulfm=True)
+        return "UCX_MEM_MMAP_HOOK_MODE=none" in launch.command(2, ["x.py"], mpi=mpi, **options)
+
+    own, other = Path(sys.prefix) / "bin" / "mpirun", Path("/elsewhere/bin/mpirun")
+    assert hooks(own)
+    assert hooks(own, ft=True)
+    assert not hooks(other, ft=True)  # whose programs may use UCX besides
+    monkeypatch.setenv("OMPI_MCA_pml", "ucx")
+    assert not hooks(own)
+    monkeypatch.delenv("OMPI_MCA_pml")
+    monkeypatch.setenv("UCX_MEM_MMAP_HOOK_MODE", "bistro")
+    assert not hooks(own)
+
+
 def test_a_rank_computes_in_one_thread_unless_the_user_says_otherwise(monkeypatch):
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
