@@ -83,4 +83,10 @@ class EmulatedCarrier(Carrier):
         return self.comm.fidelity()
 
     def terms(self) -> tuple[float, float] | None:
-        return self.comm.slowest_path()
+        # What it takes to choose an algorithm is not the program's compute: neither this nor the import of the prices.
+        self.comm._enter()
+        import emulator.costs.registry  # noqa: F401 - each rank pays for an import, and not each has a choice
+
+        terms = self.comm.slowest_path()
+        self.comm._leave()
+        return terms

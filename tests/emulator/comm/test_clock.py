@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import time
 
 import numpy as np
 from mpi4py import MPI
 
 import emulator
+from emulator import carrier
 from tests.emulator.clusters import emulated, exactly, story
 from tests.emulator.small_networks import ALPHA, BETA, plain
 from tests.ranks import on_ranks
@@ -82,6 +84,28 @@ def test_measured_compute_is_this_threads_own(comm: MPI.Intracomm) -> None:
     world.compute(0.1)
     assert world.now() - begin >= 1.0
     world.network_state.restore()
+
+
+@on_ranks(4)
+def test_what_the_choice_of_an_algorithm_takes_is_not_charged(comm: MPI.Intracomm) -> None:
+    """Not the first time either, when the formulas of the prices are imported."""
+    world = emulated("plain measured", compute="measured")
+    found = world.slowest_path
+
+    def slowly() -> tuple[float, float]:
+        used = time.thread_time()
+        while time.thread_time() - used < 0.2:
+            pass
+        return found()
+
+    world.slowest_path = slowly  # type: ignore[method-assign]
+    world.align()
+    begin = world.now()
+    assert carrier.of(world).terms() == found()
+    assert world.now() - begin < 0.1
+    assert "emulator.costs.registry" in sys.modules
+    del world.slowest_path
+    comm.Barrier()
 
 
 @on_ranks(4)
