@@ -103,6 +103,10 @@ class Carrier:
 
     # -- waiting
 
+    def nap_s(self, longest_s: float) -> float:
+        """The longest sleep between two looks: `longest_s`, or more on an ordered clock, where a wait costs no time."""
+        return max(longest_s, wall_clock.polite_nap(self.comm.Get_size())) if self.ordered else longest_s
+
     def wait_until(
         self,
         ready: Callable[[], bool],
@@ -192,9 +196,7 @@ class Carrier:
                 found.append(source)
             return bool(found)
 
-        # On an ordered clock a wait costs no emulated time, however late it ends on the wall.
-        nap_s = wall_clock.polite_nap(self.comm.Get_size()) if self.ordered else LONGEST_NAP_S
-        self.wait_until(over, math.inf if self.ordered else until, patience_s, nap_s)
+        self.wait_until(over, math.inf if self.ordered else until, patience_s, self.nap_s(LONGEST_NAP_S))
         if search.expired:
             self.advance(until)
         return found[0] if found else None

@@ -14,7 +14,6 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from emulator import carrier
-from emulator.core.wall_clock import polite_nap
 from primitives.inbox import Outbox
 from primitives.parameter_server import messages
 from primitives.parameter_server.layout import Layout
@@ -56,8 +55,7 @@ class Channel:
         self.comm, self.layout = comm, layout
         self.rank, self.half = comm.Get_rank(), half
         self._carrier = carrier.of(comm)
-        # On an ordered clock a wait costs no emulated time, however late it ends on the wall.
-        self._nap_s = polite_nap(comm.Get_size()) if self._carrier.ordered else _LONGEST_NAP_S
+        self._nap_s = self._carrier.nap_s(_LONGEST_NAP_S)
         self.clock = self.number = 0
         self.waited = 0.0
         self.sent_bytes = self.received_bytes = 0
