@@ -13,19 +13,24 @@ export OMPI_ALLOW_RUN_AS_ROOT_CONFIRM = 1
 endif
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test browser lint docs bench truth env clean
+.PHONY: demo test types cases browser lint docs bench truth env clean
 
 demo: env
 	mpirun -n $(N) python -m demos.ring
 
-# Three processes for two cores: tests also wait, for mpirun, detectors and paced messages. A process that crashes is
-# not replaced: with groups of tests, pytest-xdist 3.8 would then wait for ever.
 test: env
 	ruff check .
 	ruff format --check .
+	$(MAKE) --no-print-directory -j 2 types cases
+
+types:
 	mypy
 	lint-imports
-	python -m pytest -n 3 --dist loadgroup --max-worker-restart 0 --reruns 1 -rR --rerun-show-tracebacks
+
+# Four processes for two cores: tests also wait, for mpirun, detectors and paced messages. A process that crashes is
+# not replaced: with groups of tests, pytest-xdist 3.8 would then wait for ever.
+cases:
+	python -m pytest -n 4 --dist loadgroup --max-worker-restart 0 --reruns 1 -rR --rerun-show-tracebacks
 
 # Chromium for the tests of the page, from Debian; elsewhere those tests are skipped and say why.
 browser:

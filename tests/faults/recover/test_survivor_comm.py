@@ -111,7 +111,7 @@ def asked(survivors: SurvivorComm, *names: str) -> list[tuple[str, tuple[Any, ..
     return [call for call in survivors.parent.carrier.calls if call[0] in names]  # type: ignore[attr-defined]
 
 
-INHERITED = {"phase", "fault", "free", "run", "comm", "instruments", "state", "wait_for_all", "earliest"}
+INHERITED = {"phase", "fault", "free", "run", "comm", "instruments", "state", "wait_for_all", "earliest", "nap_s"}
 """What `Carrier` itself makes of the other members, for any communicator; `run`: no collective in lockstep."""
 
 
