@@ -104,7 +104,7 @@ class Carrier:
     # -- waiting
 
     def nap_s(self, longest_s: float) -> float:
-        """The longest sleep between two looks: `longest_s`, or more on an ordered clock, where a wait costs no time."""
+        """The longest sleep between two looks: `longest_s`, or more on an ordered clock, where a wait is free."""
         return max(longest_s, wall_clock.polite_nap(self.comm.Get_size())) if self.ordered else longest_s
 
     def wait_until(

@@ -48,6 +48,8 @@ _MODULES = ("model", "registry", "collectives", "gossip", "scatter_gather", "ser
 
 def __getattr__(name: str) -> Any:
     """Import what is named when it is first used: all of it takes 25 ms, and a rank whose demo names it seldom asks."""
+    if name in _MODULES:
+        return import_module(f"{__name__}.{name}")
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     for module in _MODULES:

@@ -34,7 +34,7 @@ class Cards:
 
     def tell(self, worker: int, size: float) -> float:
         """Send a message now; returns when its last byte has reached the worker."""
-        way = self.ways(0, 1 + worker)
+        way = self.ways.between(0, 1 + worker)
         start = self.queues.take(way.out, self.clock, size)
         for link in way.links:
             start = self.queues.take(link, start, size)
@@ -49,7 +49,7 @@ class Cards:
         """Take the next report (worker, request, task) that has arrived by an instant; else wait until then."""
         while self.reports and self.reports[0][0] <= until:
             time, worker, request, task, passed = heappop(self.reports)
-            way = self.ways(1 + worker, 0)
+            way = self.ways.between(1 + worker, 0)
             if passed == len(way.stations):
                 self.clock = max(self.clock, time)
                 return worker, request, task

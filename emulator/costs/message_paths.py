@@ -59,14 +59,15 @@ class Ways:
     ----------
     make : gives the way from one rank to another
     slowdown : how many times slower the host of a rank computes
+
+    Attributes
+    ----------
+    between : `make`, with the ways that it has made kept
     """
 
     def __init__(self, make: Callable[[int, int], Way], slowdown: Callable[[int], float] = lambda rank: 1.0) -> None:
         self.between: Callable[[int, int], Way] = functools.cache(make)
         self.slowdown = slowdown
-
-    def __call__(self, source: int, target: int) -> Way:
-        return self.between(source, target)
 
 
 def alike(alpha: float, beta: float) -> Ways:

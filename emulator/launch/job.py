@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # ranks, whose start counts, import this module too
 # Set by the launchers of Open MPI 4 and 5 (PMIx), MPICH and Intel MPI (PMI), and by srun.
 _RANK_VARIABLES = ("OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "MPI_LOCALRANKID")
 _JOB_MARK = "CLUSTER_EMULATOR_JOB"
+_REAPED_S = 5.0  # for a killed process to end, on a busy machine
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 """Ranks share the cores: by default BLAS starts a thread for each core in each rank, which spins between two calls."""
 
@@ -141,7 +142,7 @@ class Job:
             if self.wait(grace) is None:
                 self.process.kill()
                 # Not for ever: an exception out of a signal handler can leave the lock held with which Popen waits.
-                self.wait(grace)
+                self.wait(_REAPED_S)
         self.wait_gone(grace, lambda: self.send_signal(signal.SIGKILL))
         session_directory.remove(self.pid)
 

@@ -75,6 +75,7 @@ def in_shell(command: str, folder: Path) -> tuple[int, str]:
             os.killpg(process.pid, signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.communicate(timeout=_ENDS_S)
-            os.killpg(process.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # all of it has ended
+                os.killpg(process.pid, signal.SIGKILL)
             raise TimeoutError(f"not ended after {LIMIT:g} s: {command}") from None
         return process.returncode, output
